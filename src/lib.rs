@@ -8,4 +8,21 @@
 
 mod clock;
 mod ids;
+mod store;
 mod telemetry;
+
+/// What the store's contract suite and the benches need to see of the inside. Off in what users build.
+#[cfg(feature = "inside")]
+pub mod inside {
+    pub use crate::clock::{StoreTime, Timestamp};
+    pub use crate::ids::{
+        Digest, Identity, IdentityError, ProviderName, RequestId, Secret256, Subject, SubjectError,
+        SubjectKey,
+    };
+    pub use crate::telemetry::Metrics;
+
+    /// The store.
+    pub mod store {
+        pub use crate::store::*;
+    }
+}

@@ -1,0 +1,206 @@
+//! The embedded store: a file, one process, one thread that writes.
+//!
+//! Owns the file, its tables and its clock. Every step goes to the writer thread, which takes all that wait, does them one
+//! after the other in one transaction, and answers when that is on disk; so a step is atomic because nobody else writes, and
+//! many steps share one flush. What each step promises stands at [`super::Store`].
+
+mod clock;
+mod rows;
+mod sweep;
+mod writer;
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::steps::{
+    Allowance, Claim, Health, NewLogin, NewSession, Rate, Session, SessionKey, TakenLogin,
+    UseTerms, UsedSession,
+};
+use super::{Dated, Fault, OpenError};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{StoreTime, Timestamp};
+use crate::ids::{Digest, Identity, ProviderName, RequestId, Subject, SubjectKey};
+use rows::Rows;
+use writer::{Job, Trouble, Writer};
+
+/// Steps against a file.
+pub(super) struct Embedded {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    ended: CancellationToken,
+}
+
+impl Embedded {
+    /// Opens the file, or makes it, readable for its owner only; repairs it first if the last process was killed.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InUse`] when another process has it, [`OpenError::NoFolder`] when its folder is not there,
+    /// [`OpenError::File`] when it cannot be read, made or repaired. No other.
+    pub(super) async fn open(path: &Path) -> Result<Self, OpenError> {
+        let trouble = |source| OpenError::File { path: path.to_owned(), source };
+        let (jobs, waiting) = mpsc::channel();
+        let (opened, is_open) = tokio::sync::oneshot::channel();
+        let file = path.to_owned();
+        let ended = CancellationToken::new();
+        let ends = ended.clone().drop_guard();
+        let serve = move || {
+            // Told also when the thread panics.
+            let _ends = ends;
+            match Writer::open(&file) {
+                Ok(writer) => {
+                    // Nobody waits any more when the caller gave up; then no job comes either.
+                    let _nobody_waits = opened.send(Ok(()));
+                    writer.serve(&waiting);
+                }
+                Err(error) => drop(opened.send(Err(error))),
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("vestibule-store".to_owned())
+            .spawn(serve)
+            .map_err(|error| trouble(Box::new(error)))?;
+        let store = Self { jobs: Some(jobs), thread: Some(thread), ended };
+        match is_open.await {
+            Ok(Ok(())) => Ok(store),
+            Ok(Err(error)) => Err(error),
+            Err(gone) => Err(trouble(Box::new(gone))),
+        }
+    }
+
+    pub(super) async fn take_from_limit(
+        &self,
+        bucket: &str,
+        rate: Rate,
+        request: RequestId,
+    ) -> Result<Dated<Allowance>, Fault> {
+        let bucket = bucket.to_owned();
+        self.run(move |rows| rows.take_from_limit(&bucket, rate, request)).await
+    }
+
+    pub(super) async fn begin_login(
+        &self,
+        id: &Digest,
+        login: &NewLogin,
+    ) -> Result<Dated<()>, Fault> {
+        let (id, login) = (*id, login.clone());
+        self.run(move |rows| rows.begin_login(&id, &login)).await
+    }
+
+    pub(super) async fn take_login_once(
+        &self,
+        id: &Digest,
+        binding: &Digest,
+        provider: &ProviderName,
+        request: RequestId,
+    ) -> Result<Dated<TakenLogin>, Fault> {
+        let (id, binding, provider) = (*id, *binding, provider.clone());
+        self.run(move |rows| rows.take_login_once(&id, &binding, &provider, request)).await
+    }
+
+    pub(super) async fn find_identity(
+        &self,
+        subject: &SubjectKey,
+    ) -> Result<Dated<Option<Identity>>, Fault> {
+        let subject = *subject;
+        self.run(move |rows| rows.find_identity(&subject)).await
+    }
+
+    pub(super) async fn claim_identity(
+        &self,
+        identity: &Identity,
+        subject: &Subject,
+    ) -> Result<Dated<Claim>, Fault> {
+        let (identity, subject) = (identity.clone(), subject.clone());
+        self.run(move |rows| rows.claim_identity(&identity, &subject)).await
+    }
+
+    pub(super) async fn open_session(&self, session: &NewSession) -> Result<Dated<Session>, Fault> {
+        let session = session.clone();
+        self.run(move |rows| rows.open_session(&session)).await
+    }
+
+    pub(super) async fn use_session(
+        &self,
+        key: &SessionKey,
+        terms: &UseTerms,
+        request: RequestId,
+    ) -> Result<Dated<UsedSession>, Fault> {
+        let (key, terms) = (*key, *terms);
+        self.run(move |rows| rows.use_session(&key, &terms, request)).await
+    }
+
+    pub(super) async fn read_session(
+        &self,
+        key: &SessionKey,
+        idle: Duration,
+    ) -> Result<Dated<Option<Session>>, Fault> {
+        let key = *key;
+        self.run(move |rows| rows.read_session(&key, idle)).await
+    }
+
+    pub(super) async fn end_session(
+        &self,
+        key: &SessionKey,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<Dated<bool>, Fault> {
+        let key = *key;
+        self.run(move |rows| rows.end_session(&key, idle, request)).await
+    }
+
+    pub(super) async fn read_time(&self) -> Result<Dated<()>, Fault> {
+        self.run(|_| Ok(())).await
+    }
+
+    pub(super) async fn examine(&self) -> Result<Dated<Health>, Fault> {
+        self.run(|rows| Ok(rows.examine())).await
+    }
+
+    /// Returns when the writer thread has ended.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Has `step` done by the writer thread and waits until what it wrote is on disk.
+    async fn run<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&mut Rows<'_>) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<Dated<T>, Fault> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let job: Job = Box::new(move |rows| {
+            // Nobody waits for it any more: while a disk stalls, its last strength goes into what is still wanted.
+            if reply.is_closed() {
+                return Ok(Box::new(|| ()));
+            }
+            let outcome = match step(rows) {
+                Ok(value) => Ok((value, Timestamp::from_millis(rows.ms()))),
+                Err(Trouble::Corrupt(what)) => Err(Fault::Corrupt(what)),
+                Err(Trouble::File(error)) => return Err(error),
+            };
+            // Whoever does not wait any more is not told.
+            Ok(Box::new(move || drop(reply.send(outcome))))
+        });
+        if let Some(jobs) = &self.jobs
+            && jobs.send(job).is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return answer.map(|(value, at)| Dated { value, time: StoreTime::heard_now(at) });
+        }
+        Err(Fault::Away(Box::new(writer::Broken)))
+    }
+}
+
+impl Drop for Embedded {
+    /// Waits for what is under way, a few milliseconds, so that the file is free when this returns.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so already, and there is nobody left to tell.
+            let _panicked = thread.join();
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The only place that spells a Redis key, and the page to read before looking into the server by hand.
+//!
+//! | key | type | slot | content | life |
+//! |---|---|---|---|---|
+//! | `vestibule:login:{<digest of state>}` | hash | its own | `p` provider, `b` digest of the browser's binding secret, `u` where the browser goes afterwards, `k` the request that took it | 15 minutes, taken or not |
+//! | `vestibule:claim:{<identity>}` | hash | its own | `k` subject key, `i` issuer, `v` value of the subject claim: whose the identity is | for ever |
+//! | `vestibule:subject:{<subject key>}` | string | the subject's | the identity that the subject is bound to | for ever |
+//! | `vestibule:session:{<subject key>}:<digest of its secret>` | hash | the subject's | `e` ends ms, `c` card: since ms, identity, provider and friendly name if any, parted by spaces, `l` last used ms, to a 128th of the idle time, `t` when its limit is untouched again µs, `r` the request counted last; of an ended one `x` the request that ended it, and `z` instead of `e` | to its end or the end of its idle time, whichever is first; a minute once `x` is there |
+//! | `vestibule:limit:<bucket>` | hash | its own | `t` when it is untouched again µs, `r` the request counted last | until it is untouched again |
+//!
+//! Field names are one letter because the session is read with every token. Times are of the server's own clock. In a cluster,
+//! what is between braces decides the slot, and one script touches one slot.
+
+use std::fmt::{self, Display};
+
+use crate::ids::{Digest, Identity, SubjectKey};
+use crate::store::SessionKey;
+
+/// A login under way.
+pub(super) fn login(id: &Digest) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:login:{{{id}}}"))
+}
+
+/// Whose an identity is.
+pub(super) fn claim(identity: &Identity) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:claim:{{{identity}}}"))
+}
+
+/// Which identity a subject has.
+pub(super) fn subject(subject: &SubjectKey) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:subject:{{{subject}}}"))
+}
+
+/// A session; beside its subject's other keys.
+pub(super) fn session(key: &SessionKey) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:session:{{{}}}:{}", key.subject, key.id))
+}
+
+/// A limit.
+pub(super) fn limit(bucket: &str) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:limit:{bucket}"))
+}

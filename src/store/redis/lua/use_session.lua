@@ -1,0 +1,43 @@
+-- Use a session: its idle time begins anew, unless it is over or over its limit (GCRA).
+--
+-- KEYS  1 [hash] session
+-- ARGV  1 [string] request id: a repeat right after is not counted again
+--       2 [int]    idle time, ms
+--       3 [int]    how old the last use may be without being written again, ms
+--       4 [int]    interval between two uses, µs; 0 for no limit
+--       5 [int]    burst: interval times count, µs
+--
+-- Returns {ms of the store's clock, 2, card, last used ms, ends ms} when it lives; {ms, 1, µs until it may be used again} when
+-- it is over its limit; {ms, 0} when it is no more. This runs for every token: without a limit it mostly reads.
+assert(#KEYS == 1 and #ARGV == 5, 'use_session.lua takes 1 key and 5 arguments')
+
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local ms = math.floor(us / 1000)
+
+local kept = redis.call('HMGET', KEYS[1], 'e', 'c', 'l', 't', 'r')
+if not kept[1] then
+  return {ms, 0}
+end
+local ends, used = tonumber(kept[1]), tonumber(kept[3])
+if ms >= ends or ms >= used + ARGV[2] then
+  return {ms, 0}
+end
+if kept[5] == ARGV[1] then
+  return {ms, 2, kept[2], used, ends}
+end
+
+if ARGV[4] ~= '0' then
+  local untouched = math.max(kept[4] or 0, us) + ARGV[4]
+  local wait = untouched - us - ARGV[5]
+  if wait > 0 then
+    return {ms, 1, wait}
+  end
+  redis.call('HSET', KEYS[1], 't', untouched, 'r', ARGV[1])
+end
+if ms - used >= tonumber(ARGV[3]) then
+  used = ms
+  redis.call('HSET', KEYS[1], 'l', ms)
+  redis.call('PEXPIREAT', KEYS[1], math.min(ends, ms + ARGV[2]))
+end
+return {ms, 2, kept[2], used, ends}

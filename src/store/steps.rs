@@ -1,0 +1,195 @@
+//! What goes into the steps and what comes out of them: plain, checked, and without a meaning of its own.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::ids::{Digest, Identity, ProviderName, SubjectKey};
+
+/// How often something may happen: `count` times in `per`, all at once or spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many times; at least 1.
+    pub count: u32,
+    /// In how long; at least a millisecond for each time.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// How far apart the times are when they are evenly spread, in microseconds, rounded up: never more often than asked for,
+    /// and whole numbers, so that both stores count alike.
+    pub(super) fn interval_us(self) -> u64 {
+        micros(self.per).div_ceil(u64::from(self.count.max(1))).max(1)
+    }
+
+    /// How long all of them take when they are evenly spread, in microseconds: what may be used up at once.
+    pub(super) fn burst_us(self) -> u64 {
+        self.interval_us().saturating_mul(u64::from(self.count.max(1)))
+    }
+}
+
+/// Whether a limit still allows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    /// It does, and this time is counted.
+    Allowed,
+    /// It does not; this time is not counted.
+    Refused {
+        /// When it will be allowed again.
+        after: Duration,
+    },
+}
+
+/// A login that begins.
+#[derive(Clone, Debug)]
+pub struct NewLogin {
+    /// At which provider.
+    pub provider: ProviderName,
+    /// Digest of the secret in the cookie of the browser that began it.
+    pub binding: Digest,
+    /// Where the browser goes afterwards; checked before.
+    pub return_to: String,
+}
+
+/// What came of taking a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TakenLogin {
+    /// It is the caller's, this once.
+    Taken {
+        /// Where the browser goes afterwards.
+        return_to: String,
+    },
+    /// Another request took it before.
+    AlreadyTaken,
+    /// Another browser began it; it stays for that browser.
+    OtherBrowser {
+        /// Where that one goes afterwards: it may be the same person's, which lost its cookie to another tab.
+        return_to: String,
+    },
+    /// It was begun at another provider; it stays.
+    OtherProvider,
+    /// No login has this state: never begun, or too old.
+    Unknown,
+}
+
+/// Whose an identity is, after claiming it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The claiming subject's, now or since before.
+    Ours,
+    /// Another subject's, for ever.
+    Anothers,
+}
+
+/// Names one session: whose, and the digest of its cookie's secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionKey {
+    /// Whose session; everything of one subject lies together.
+    pub subject: SubjectKey,
+    /// Digest of the secret in the cookie.
+    pub id: Digest,
+}
+
+/// A session that begins.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Its name, which nobody had before.
+    pub key: SessionKey,
+    /// The identity that the subject is to have, if it has none yet.
+    pub identity: Identity,
+    /// Where the login was.
+    pub provider: ProviderName,
+    /// What the provider calls the person.
+    pub friendly_name: Option<String>,
+    /// How long it may last, used or not.
+    pub lifetime: Duration,
+    /// How long it may lie unused.
+    pub idle: Duration,
+}
+
+/// A session as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The identity that its subject is bound to.
+    pub identity: Identity,
+    /// Where the login was.
+    pub provider: ProviderName,
+    /// What the provider calls the person.
+    pub friendly_name: Option<String>,
+    /// When it began.
+    pub since: Timestamp,
+    /// When it was last used; up to [`UseTerms::grain`] earlier than that.
+    pub last_used: Timestamp,
+    /// When it ends, used or not.
+    pub ends: Timestamp,
+}
+
+/// What came of using a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsedSession {
+    /// It lives, and its idle time begins anew.
+    Live(Session),
+    /// It lives, but this use is over its limit and not counted; its idle time goes on.
+    Limited {
+        /// When it may be used again.
+        after: Duration,
+    },
+    /// It is no more, or never was.
+    Ended,
+}
+
+/// How a session may be used.
+#[derive(Clone, Copy, Debug)]
+pub struct UseTerms {
+    /// How long it may lie unused; judged against when it was last used.
+    pub idle: Duration,
+    /// How often it may be used; `None` for no limit.
+    pub limit: Option<Rate>,
+}
+
+impl UseTerms {
+    /// How old a last use may become before it is written again: a 128th of the idle time, which people cannot tell from all of it.
+    /// So a token without a limit writes nothing, mostly, and one with a limit only that.
+    pub fn grain(&self) -> Duration {
+        self.idle / 128
+    }
+}
+
+/// What an operator should know about how the store is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What it is, and its version: `Redis 7.0.15`.
+    pub what: String,
+    /// What is wrong with its settings, each with its mend. Empty when nothing is.
+    pub faults: Vec<String>,
+    /// What is worth knowing: without persistence, say, a restart ends all sessions.
+    pub warnings: Vec<String>,
+}
+
+/// Whole milliseconds of `duration`, rounded down.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_that_does_not_come_out_even_is_never_exceeded() {
+        let rate = Rate { count: 7, per: Duration::from_mins(1) };
+
+        assert_eq!(rate.interval_us(), 8_571_429);
+        assert!(rate.burst_us() >= 60_000_000);
+    }
+
+    #[test]
+    fn six_hundred_a_minute_is_one_every_hundred_milliseconds() {
+        let rate = Rate { count: 600, per: Duration::from_mins(1) };
+
+        assert_eq!((rate.interval_us(), rate.burst_us()), (100_000, 60_000_000));
+    }
+}

@@ -1,0 +1,448 @@
+//! What breaks between us and Redis: lost replies, silence, outages, and a server that is not as it should be.
+
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use vestibule::inside::store::{
+    Allowance, NewLogin, OpenError, Settings, Store, StoreError, TakenLogin, UseTerms, UsedSession,
+};
+use vestibule::inside::{Metrics, RequestId};
+
+use super::{
+    AT_EASE, HOUR, digest, hourly, identity, new_session, provider, redis_store, session_key,
+    subject,
+};
+use crate::support::proxy::Proxy;
+use crate::support::redis::RedisServer;
+
+/// A server, a proxy before it, and a store that has spoken through it.
+async fn behind_a_proxy() -> (RedisServer, Proxy, Store) {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.address()).await;
+    let store = redis_store(&proxy.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    (server, proxy, store)
+}
+
+async fn use_it(store: &Store, request: RequestId) -> Result<UsedSession, StoreError> {
+    let terms = UseTerms { idle: HOUR, limit: Some(hourly(2)) };
+    store.use_session(&session_key("alice", "one"), &terms, request).await.map(|dated| dated.value)
+}
+
+async fn took<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let begun = Instant::now();
+    let outcome = work.await;
+    (outcome, begun.elapsed())
+}
+
+#[tokio::test]
+async fn a_warm_use_of_a_session_is_one_round_trip() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    use_it(&store, RequestId::unique()).await.unwrap();
+    let before = proxy.requests();
+
+    for _ in 0..10 {
+        use_it(&store, RequestId::unique()).await.unwrap();
+    }
+
+    assert_eq!(proxy.requests() - before, 10);
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_asked_for_again_and_counts_once() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    use_it(&store, RequestId::unique()).await.unwrap();
+
+    proxy.lose_replies(1);
+    let used = use_it(&store, RequestId::unique()).await.unwrap();
+
+    assert_eq!(proxy.replies_to_lose(), 0);
+    assert!(matches!(used, UsedSession::Live(_)));
+    assert!(matches!(
+        use_it(&store, RequestId::unique()).await.unwrap(),
+        UsedSession::Limited { .. }
+    ));
+}
+
+/// Takes the step with its reply lost, and lost again when it is asked for again; then the same step once more.
+macro_rules! twice {
+    ($proxy:expr, $step:expr) => {{
+        $proxy.lose_replies(2);
+        let lost = $step.await;
+        assert!(matches!(lost, Err(StoreError::Away { .. })), "{lost:?}");
+        assert_eq!($proxy.replies_to_lose(), 0);
+        $step.await.unwrap().value
+    }};
+}
+
+#[tokio::test]
+async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    let request = RequestId::unique();
+    let state = digest("state");
+    let login = NewLogin {
+        provider: provider("corp"),
+        binding: digest("browser"),
+        return_to: "/chat".to_owned(),
+    };
+    // Each script is known to the server, so that it is the reply which is lost and not a `NOSCRIPT`.
+    store.take_from_limit("warm", hourly(1), request).await.unwrap();
+    store.begin_login(&digest("warm"), &login).await.unwrap();
+    store.take_login_once(&digest("warm"), &login.binding, &login.provider, request).await.unwrap();
+    store.claim_identity(&identity("warm"), &subject("warm")).await.unwrap();
+    store.end_session(&session_key("alice", "none"), HOUR, request).await.unwrap();
+    use_it(&store, RequestId::unique()).await.unwrap();
+
+    let allowed = twice!(proxy, store.take_from_limit("x", hourly(1), request));
+    assert_eq!(allowed, Allowance::Allowed);
+
+    twice!(proxy, store.begin_login(&state, &login));
+    let taken =
+        twice!(proxy, store.take_login_once(&state, &login.binding, &login.provider, request));
+    assert_eq!(taken, TakenLogin::Taken { return_to: "/chat".to_owned() });
+
+    let claim = twice!(proxy, store.claim_identity(&identity("alice"), &subject("alice")));
+    assert_eq!(claim, vestibule::inside::store::Claim::Ours);
+
+    let opened = twice!(proxy, store.open_session(&new_session("alice", "two")));
+    assert_eq!(
+        store.read_session(&session_key("alice", "two"), HOUR).await.unwrap().value,
+        Some(opened)
+    );
+
+    let terms = UseTerms { idle: HOUR, limit: Some(hourly(1)) };
+    let used = twice!(proxy, store.use_session(&session_key("alice", "two"), &terms, request));
+    assert!(matches!(used, UsedSession::Live(_)));
+
+    assert!(twice!(proxy, store.end_session(&session_key("alice", "two"), HOUR, request)));
+}
+
+#[tokio::test]
+async fn a_connection_that_goes_silent_is_given_up_after_one_step() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+
+    proxy.stall();
+    let (answer, time) = took(use_it(&store, RequestId::unique())).await;
+    proxy.clear_up();
+
+    assert!(matches!(answer, Err(StoreError::TimedOut { step: "use_session" })), "{answer:?}");
+    assert!(
+        time >= Store::PATIENCE && time < Store::PATIENCE + Duration::from_millis(300),
+        "{time:?}"
+    );
+    let (answer, time) = took(use_it(&store, RequestId::unique())).await;
+    assert!(matches!(answer, Ok(UsedSession::Live(_))), "{answer:?}");
+    assert!(time < Store::PATIENCE / 2, "{time:?}");
+}
+
+#[tokio::test]
+async fn a_hundred_steps_that_meet_silence_make_one_new_connection() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    let before = proxy.connections();
+
+    proxy.stall();
+    let answers = super::all_at_once(100, || use_it(&store, RequestId::unique())).await;
+    proxy.clear_up();
+    use_it(&store, RequestId::unique()).await.unwrap();
+
+    assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::TimedOut { .. }))));
+    assert_eq!(proxy.connections() - before, 1);
+}
+
+#[tokio::test]
+async fn steps_that_end_late_leave_the_new_connection_alone() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    let before = proxy.connections();
+    proxy.stall();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        use_it(&store, RequestId::unique()).await
+    };
+    let early = async {
+        let silent = use_it(&store, RequestId::unique()).await;
+        proxy.clear_up();
+        (silent, use_it(&store, RequestId::unique()).await)
+    };
+
+    let ((silent, answered), also_silent) = tokio::join!(early, late);
+    use_it(&store, RequestId::unique()).await.unwrap();
+
+    assert!(matches!(silent, Err(StoreError::TimedOut { .. })), "{silent:?}");
+    assert!(answered.is_ok(), "{answered:?}");
+    assert!(matches!(also_silent, Err(StoreError::TimedOut { .. })), "{also_silent:?}");
+    assert_eq!(proxy.connections() - before, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_told_of_early_and_found_again_at_once() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+
+    proxy.refuse();
+    for _ in 0..3 {
+        let (answer, time) = took(use_it(&store, RequestId::unique())).await;
+        assert!(matches!(answer, Err(StoreError::Away { step: "use_session", .. })), "{answer:?}");
+        assert!(time < Store::PATIENCE / 2, "{time:?}");
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    proxy.clear_up();
+
+    assert!(matches!(use_it(&store, RequestId::unique()).await, Ok(UsedSession::Live(_))));
+}
+
+#[tokio::test]
+async fn a_store_opens_before_its_redis_is_there() {
+    let mut server = RedisServer::start();
+    server.stop();
+
+    let store = redis_store(&server.url()).await;
+    let (away, time) = took(store.read_time()).await;
+    server.start_again();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+
+    assert!(matches!(away, Err(StoreError::Away { step: "read_time", .. })), "{away:?}");
+    assert!(time < Store::PATIENCE / 2, "{time:?}");
+    store.read_time().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_with_a_disk_loses_nothing_and_is_noticed_by_nobody() {
+    let mut server = RedisServer::start_on_disk();
+    let store = redis_store(&server.url()).await;
+    let opened = store.open_session(&new_session("alice", "one")).await.unwrap().value;
+    store.claim_identity(&identity("alice"), &subject("alice")).await.unwrap();
+
+    server.stop();
+    server.start_again();
+
+    let UsedSession::Live(session) = use_it(&store, RequestId::unique()).await.unwrap() else {
+        panic!("it ended")
+    };
+    assert_eq!(
+        (session.identity, session.since, session.ends),
+        (opened.identity, opened.since, opened.ends)
+    );
+    let claim = store.claim_identity(&identity("alice"), &subject("bob")).await.unwrap().value;
+    assert_eq!(claim, vestibule::inside::store::Claim::Anothers);
+}
+
+#[tokio::test]
+async fn a_restart_without_a_disk_ends_sessions_and_nothing_else_breaks() {
+    let mut server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+
+    server.stop();
+    server.start_again();
+
+    assert_eq!(use_it(&store, RequestId::unique()).await.unwrap(), UsedSession::Ended);
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_told_of_in_time_and_found_again_at_once() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+
+    server.pause();
+    for _ in 0..2 {
+        let (answer, time) = took(store.read_session(&session_key("alice", "one"), HOUR)).await;
+        assert!(answer.is_err());
+        assert!(time < Store::PATIENCE + Duration::from_millis(300), "{time:?}");
+    }
+    server.resume();
+
+    let (answer, time) = took(store.read_session(&session_key("alice", "one"), HOUR)).await;
+    assert!(answer.unwrap().value.is_some());
+    assert!(time < Store::PATIENCE / 2, "{time:?}");
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_forgot_are_told_again() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    use_it(&store, RequestId::unique()).await.unwrap();
+
+    let _ok: String = server.ask(&["SCRIPT", "FLUSH"]);
+
+    assert!(matches!(use_it(&store, RequestId::unique()).await.unwrap(), UsedSession::Live(_)));
+    assert!(matches!(
+        use_it(&store, RequestId::unique()).await.unwrap(),
+        UsedSession::Limited { .. }
+    ));
+}
+
+#[tokio::test]
+async fn what_may_go_away_does_and_what_must_stay_stays() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    let life = |key: String| server.ask::<i64>(&["PTTL", &key]);
+    let near = |ms: i64, expected: Duration| {
+        let expected = i64::try_from(expected.as_millis()).unwrap();
+        // A limit's end is rounded up to the next millisecond.
+        (expected - 5000..=expected + 1).contains(&ms)
+    };
+
+    let login =
+        NewLogin { provider: provider("corp"), binding: digest("b"), return_to: "/".to_owned() };
+    store.begin_login(&digest("state"), &login).await.unwrap();
+    store.claim_identity(&identity("alice"), &subject("alice")).await.unwrap();
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    store.take_from_limit("x", hourly(4), RequestId::unique()).await.unwrap();
+
+    let key = session_key("alice", "one");
+    let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
+    assert!(near(life(format!("vestibule:login:{{{}}}", digest("state"))), Store::LOGIN_PATIENCE));
+    assert!(near(life(session.clone()), HOUR));
+    assert!(near(life("vestibule:limit:x".to_owned()), HOUR / 4));
+    assert_eq!(life("vestibule:claim:{alice}".to_owned()), -1);
+    assert_eq!(life(format!("vestibule:subject:{{{}}}", key.subject)), -1);
+
+    let short = UseTerms { idle: Duration::from_mins(7), limit: None };
+    let (seconds, _): (u64, u64) = server.ask(&["TIME"]);
+    server.ask::<i64>(&["HSET", &session, "l", &((seconds - 60) * 1000).to_string()]);
+    store.use_session(&key, &short, RequestId::unique()).await.unwrap();
+    assert!(near(life(session.clone()), Duration::from_mins(7)));
+    store.end_session(&key, HOUR, RequestId::unique()).await.unwrap();
+    assert!(near(life(session), Duration::from_mins(1)));
+    assert_eq!(
+        server.ask::<Vec<String>>(&["KEYS", "*"]).len(),
+        5,
+        "no key is left out of this test"
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_somebody_else_wrote_is_an_error_that_says_so() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    let key = session_key("alice", "one");
+    let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
+    let spoil = |words: &[&str]| drop(server.ask::<redis::Value>(words));
+    let read = || async { store.use_session(&key, &AT_EASE, RequestId::unique()).await };
+
+    for (field, junk) in [
+        ("c", ""),
+        ("c", "1 alice"),
+        ("c", "x alice corp"),
+        ("c", "1 no/identity corp"),
+        ("c", "1 alice NO_NAME"),
+        ("l", "x"),
+        ("e", "x"),
+    ] {
+        let kept: String = server.ask(&["HGET", &session, field]);
+        spoil(&["HSET", &session, field, junk]);
+        let answer = read().await;
+        assert!(
+            matches!(answer, Err(StoreError::Corrupt { step: "use_session", .. })),
+            "{field}: {answer:?}"
+        );
+        spoil(&["HSET", &session, field, &kept]);
+    }
+    assert!(read().await.is_ok());
+
+    spoil(&["DEL", &session]);
+    spoil(&["SET", &session, "another program's"]);
+    let answer = read().await;
+    assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{answer:?}");
+    spoil(&["SET", &format!("vestibule:subject:{{{}}}", key.subject), "not an identity"]);
+    let answer = store.find_identity(&key.subject).await;
+    assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_password_is_used_and_never_told() {
+    let server = RedisServer::start_with(&["--requirepass", "right-canary-1"]);
+    let with = |password: &str| format!("redis://:{password}@{}/", server.address());
+
+    redis_store(&with("right-canary-1")).await.read_time().await.unwrap();
+    let refused = redis_store(&with("wrong-canary-2")).await.read_time().await.unwrap_err();
+    let told = format!(
+        "{refused:?} {refused} {:?}",
+        std::error::Error::source(&refused).map(ToString::to_string)
+    );
+
+    assert!(matches!(refused, StoreError::Away { .. }), "{told}");
+    assert!(!told.contains("canary"), "{told}");
+}
+
+#[tokio::test]
+async fn only_urls_of_one_redis_server_are_taken() {
+    for url in [
+        "",
+        "127.0.0.1:6379",
+        "http://127.0.0.1/",
+        "unix:///run/redis.sock",
+        "redis+cluster://127.0.0.1/",
+        "rediss://127.0.0.1/#insecure",
+        "redis://0.0.0.0/",
+        "redis://127.0.0.1/canary",
+    ] {
+        let settings = Settings::Redis { url: SecretString::from(url) };
+        let refused = Store::open(&settings, &Metrics::new().unwrap()).await.err();
+
+        assert!(matches!(refused, Some(OpenError::Url)), "{url}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_is_away() {
+    let server = RedisServer::start_with(&["--maxmemory", "1"]);
+    let store = redis_store(&server.url()).await;
+
+    let answer = store.open_session(&new_session("alice", "one")).await;
+
+    assert!(matches!(answer, Err(StoreError::Away { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_server_tells_how_it_is_set_up() {
+    let well = RedisServer::start_on_disk();
+    let badly = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lru"]);
+    let closed = RedisServer::start_with(&["--rename-command", "CONFIG", ""]);
+
+    let health = redis_store(&well.url()).await.examine().await.unwrap().value;
+    assert!(health.what.starts_with("Redis ") || health.what.starts_with("Valkey "), "{health:?}");
+    assert!(health.faults.is_empty() && health.warnings.is_empty(), "{health:?}");
+
+    let health = redis_store(&badly.url()).await.examine().await.unwrap().value;
+    assert!(health.faults.len() == 1 && health.faults[0].contains("allkeys-lru"), "{health:?}");
+    assert!(
+        health.warnings.len() == 1 && health.warnings[0].contains("nothing on disk"),
+        "{health:?}"
+    );
+
+    let health = redis_store(&closed.url()).await.examine().await.unwrap().value;
+    assert!(health.faults.is_empty(), "{health:?}");
+    assert!(health.warnings.len() == 1 && health.warnings[0].contains("CONFIG"), "{health:?}");
+}
+
+#[tokio::test]
+async fn steps_are_timed_and_failures_counted_by_cause() {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.address()).await;
+    let metrics = Metrics::new().unwrap();
+    let store = Store::open(&Settings::Redis { url: SecretString::from(proxy.url()) }, &metrics)
+        .await
+        .unwrap();
+
+    store.read_time().await.unwrap();
+    proxy.refuse();
+    store.read_time().await.unwrap_err();
+    proxy.stall();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    store.read_time().await.unwrap_err();
+
+    let shown = metrics.render();
+    for line in [
+        r#"vestibule_store_step_duration_seconds_count{step="read_time"} 3"#,
+        r#"vestibule_store_failures_total{step="read_time",cause="away"} 1"#,
+        r#"vestibule_store_failures_total{step="read_time",cause="timed_out"} 1"#,
+        r#"vestibule_store_failures_total{step="use_session",cause="corrupt"} 0"#,
+    ] {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+}
