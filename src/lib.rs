@@ -8,6 +8,7 @@
 
 mod clock;
 mod ids;
+mod oidc;
 mod store;
 mod telemetry;
 

@@ -1,0 +1,221 @@
+//! One configured OpenID provider, as a relying party meets it: metadata and keys, the way to its login page, and what its
+//! answer proves.
+//!
+//! Owns discovery, keys, client authentication, the token and userinfo requests, and every check of OpenID Connect Core
+//! §3.1.3.7. Does not own the login under way (`login`), nor what the claims are worth (`mint`).
+
+mod algorithm;
+mod client_auth;
+mod exchange;
+mod http;
+mod id_token;
+mod jws;
+mod keys;
+mod metadata;
+mod provider;
+mod snapshot;
+mod userinfo;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::clock::StoreTime;
+use crate::ids::{ProviderName, Secret256};
+
+pub use algorithm::Algorithm;
+pub use client_auth::ClientAuth;
+pub use metadata::is_loopback;
+pub use provider::Provider;
+
+/// The largest claims document that a login carries on, in bytes of JSON: what the policy can be asked about.
+const LARGEST_DOCUMENT: usize = 64 * 1024;
+
+/// How one provider is met.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name in URLs.
+    pub name: ProviderName,
+    /// What people read on its button.
+    pub title: String,
+    /// Its issuer, compared byte by byte with what its metadata and tokens say.
+    pub issuer: String,
+    /// What it calls us.
+    pub client_id: String,
+    /// How we prove that we are this client.
+    pub client_auth: ClientAuth,
+    /// What we ask for; `openid` is sent whether it is among them or not.
+    pub scopes: Vec<String>,
+    /// The claim that names a subject; `sub` by default.
+    pub subject_claim: String,
+    /// The signature algorithms that count, all asymmetric.
+    pub algorithms: Vec<Algorithm>,
+    /// How long the provider may take over one step of a login, all its answers together, or over one refresh of its
+    /// metadata and keys. Too small refuses logins at a provider that is merely slow; too big lets people wait at one that is
+    /// away.
+    pub timeout: Duration,
+}
+
+/// What the way to the provider's login page is made of.
+#[derive(Clone, Copy)]
+pub struct AuthorizationRequest<'a> {
+    /// Our callback.
+    pub redirect_uri: &'a Url,
+    /// Comes back with the answer (RFC 6749 §4.1.1).
+    pub state: &'a str,
+    /// Comes back inside the ID token (OpenID Connect Core §3.1.2.1).
+    pub nonce: &'a str,
+    /// Only its S256 challenge is sent (RFC 7636 §4.3).
+    pub pkce_verifier: &'a Secret256,
+}
+
+/// What a code is redeemed with.
+#[derive(Clone, Copy)]
+pub struct Redemption<'a> {
+    /// The provider's code.
+    pub code: &'a SecretString,
+    /// The callback that the code was sent to.
+    pub redirect_uri: &'a Url,
+    /// What the code was asked for with.
+    pub nonce: &'a str,
+    /// Answers the challenge.
+    pub pkce_verifier: &'a Secret256,
+    /// The store's clock, against which the token is dated.
+    pub time: StoreTime,
+}
+
+/// Claims that the provider vouches for: every check has passed.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// The issuer, as configured.
+    pub issuer: String,
+    /// The ID token's payload, with what only userinfo says merged in. A claim of the ID token is never replaced. At most
+    /// 64 KiB of JSON.
+    pub document: Map<String, Value>,
+}
+
+/// What a provider says about itself when it is asked now.
+#[derive(Clone, Debug)]
+pub struct Discovered {
+    /// Where people log in.
+    pub authorization_endpoint: Url,
+    /// Where codes are redeemed.
+    pub token_endpoint: Url,
+    /// Where further claims are read, if anywhere.
+    pub userinfo_endpoint: Option<Url>,
+    /// Where its keys are published.
+    pub jwks_uri: Url,
+    /// The algorithms that it says it signs ID tokens with; empty when it does not say.
+    pub algorithms: Vec<String>,
+    /// How many of its keys can verify a token under the configured algorithms.
+    pub usable_keys: usize,
+    /// What will or may go wrong at a login, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Why a provider's answer proves nothing. Every text here is for the operator's log, never for the person.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OidcError {
+    /// The provider cannot be reached, is too slow, or answers nothing that its protocol knows; another try may help.
+    #[error("the provider's {endpoint} is of no use: {what}")]
+    Unavailable {
+        /// Which endpoint: `discovery`, `keys`, `token`, `userinfo`; also a metric's label.
+        endpoint: &'static str,
+        /// What happened, without anything secret.
+        what: String,
+    },
+    /// The provider says no (RFC 6749 §5.2).
+    #[error("the provider refused: {error}")]
+    Refused {
+        /// The provider's `error`, cut to 64 printable ASCII characters.
+        error: String,
+    },
+    /// A check of the answer failed.
+    #[error("{check}: expected {expected}, got {got}")]
+    Untrusted {
+        /// Which check, one of [`CHECKS`]; also a metric's label.
+        check: &'static str,
+        /// What would have passed.
+        expected: String,
+        /// What came, cut, without anything secret: never a token, nonce or code.
+        got: String,
+    },
+}
+
+/// The names of all checks that an answer must pass.
+pub const CHECKS: [&str; 19] = [
+    "response_issuer",
+    "format",
+    "algorithm",
+    "crit",
+    "typ",
+    "key",
+    "signature",
+    "iss",
+    "aud",
+    "azp",
+    "exp",
+    "iat",
+    "nbf",
+    "nonce",
+    "at_hash",
+    "c_hash",
+    "sub",
+    "userinfo_sub",
+    "size",
+];
+
+/// Why a provider cannot be spoken to as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The issuer is neither an https URL nor an http URL of a loopback host, or has a query, a fragment or credentials.
+    #[error("the issuer {0}")]
+    Issuer(&'static str),
+    /// The private key is no PKCS#8 PEM of an RSA key (2048 bits or more), P-256, P-384 or Ed25519 key.
+    #[error(
+        "the private key is no PKCS#8 PEM of an RSA (2048 bits or more), P-256, P-384 or Ed25519 key"
+    )]
+    PrivateKey,
+    /// The HTTP client cannot be built, for want of trusted certificates for instance.
+    #[error("the HTTP client cannot be built")]
+    Http(#[from] reqwest::Error),
+}
+
+fn untrusted(
+    check: &'static str,
+    expected: impl Into<String>,
+    got: impl Into<String>,
+) -> OidcError {
+    OidcError::Untrusted { check, expected: expected.into(), got: got.into() }
+}
+
+/// The first 64 characters of what came from outside, those that are not printable ASCII escaped, so that a log line stays
+/// one line.
+fn cut(raw_text: &str) -> String {
+    let mut text = String::new();
+    for character in raw_text.chars().take(64) {
+        match character {
+            ' '..='~' => text.push(character),
+            other => drop(write!(text, "{}", other.escape_unicode())),
+        }
+    }
+    if raw_text.chars().nth(64).is_some() {
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_outside_stays_short_and_on_one_line() {
+        assert_eq!(cut("a\r\nb\u{202e}"), "a\\u{d}\\u{a}b\\u{202e}");
+        assert_eq!(cut(&"x".repeat(65)), format!("{}...", "x".repeat(64)));
+        assert_eq!(cut(&"x".repeat(64)), "x".repeat(64));
+    }
+}

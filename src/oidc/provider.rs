@@ -1,0 +1,285 @@
+//! One provider, spoken to: the order of the steps and of the checks.
+
+use metrics::Counter;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use url::Url;
+
+use super::client_auth::Credentials;
+use super::http::{Endpoint, Http};
+use super::id_token::{self, Expected};
+use super::jws::Jws;
+use super::keys::Verdict;
+use super::metadata::Issuer;
+use super::snapshot::{self, Keeper, Status};
+use super::{
+    Algorithm, AuthorizationRequest, BuildError, CHECKS, Claims, Discovered, LARGEST_DOCUMENT,
+    OidcError, Redemption, Settings, cut, exchange, untrusted, userinfo,
+};
+use crate::ids::Digest;
+use crate::telemetry::Metrics;
+
+/// One provider, spoken to.
+pub struct Provider {
+    pub(super) settings: Settings,
+    pub(super) issuer: Issuer,
+    pub(super) credentials: Credentials,
+    pub(super) http: Http,
+    keeper: Keeper,
+    failures: Vec<(&'static str, Counter)>,
+}
+
+impl Provider {
+    /// A provider that nothing has been asked yet: [`Provider::keep_fresh`] must run beside everything else.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`], a variant for each cause.
+    pub fn new(settings: Settings, metrics: &Metrics) -> Result<Self, BuildError> {
+        let issuer = Issuer::parse(&settings.issuer).map_err(BuildError::Issuer)?;
+        let credentials = Credentials::new(&settings)?;
+        let http = Http::new(&issuer, &settings.name, metrics)?;
+        metrics.describe(
+            "vestibule_provider_failures_total",
+            "Answers of a provider that were of no use, by cause.",
+        );
+        let endpoints = Endpoint::ALL.map(Endpoint::name);
+        let failures = CHECKS.into_iter().chain(endpoints).chain(["refused"]).map(|cause| {
+            let labels = [("provider", settings.name.as_str()), ("cause", cause)];
+            (cause, metrics.counter("vestibule_provider_failures_total", &labels))
+        });
+        let failures = failures.collect();
+        Ok(Self { settings, issuer, credentials, http, keeper: Keeper::default(), failures })
+    }
+
+    /// How this provider is met.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The provider's login page, asked for a code (OpenID Connect Core §3.1.2.1) under PKCE with S256, whatever its metadata
+    /// says about PKCE. Waits for metadata when there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`OidcError::Unavailable`] of `discovery` or `keys`. No other.
+    pub async fn authorization_url(
+        &self,
+        request: AuthorizationRequest<'_>,
+    ) -> Result<Url, OidcError> {
+        let known = self.keeper.known(self.deadline()).await?;
+        let challenge = Digest::of(request.pkce_verifier.reveal().as_bytes());
+        let mut scope = "openid".to_owned();
+        for other in self.settings.scopes.iter().filter(|scope| *scope != "openid") {
+            scope.push(' ');
+            scope.push_str(other);
+        }
+        let mut url = known.snapshot.metadata.authorization_endpoint.clone();
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("redirect_uri", request.redirect_uri.as_str())
+            .append_pair("scope", &scope)
+            .append_pair("state", request.state)
+            .append_pair("nonce", request.nonce)
+            .append_pair("code_challenge", &challenge.to_string())
+            .append_pair("code_challenge_method", "S256");
+        Ok(url)
+    }
+
+    /// Compares the `iss` of an authorization response with the issuer (RFC 9207 §2.4), before the code goes anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`OidcError::Untrusted`] of `response_issuer` when it is another, or is absent although the metadata announces it;
+    /// [`OidcError::Unavailable`] when there is no metadata to tell. No other.
+    pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), OidcError> {
+        let checked = match iss {
+            Some(iss) if iss == self.settings.issuer => Ok(()),
+            Some(other) => Err(untrusted(
+                "response_issuer",
+                &self.settings.issuer,
+                format!("{:?}", cut(other)),
+            )),
+            None if self
+                .keeper
+                .known(self.deadline())
+                .await?
+                .snapshot
+                .metadata
+                .sends_response_issuer =>
+            {
+                Err(untrusted("response_issuer", &self.settings.issuer, "none, although announced"))
+            }
+            None => Ok(()),
+        };
+        checked.inspect_err(|error| self.count(error))
+    }
+
+    /// What an authorization response with `error` in place of a code means (RFC 6749 §4.1.2.1); counted, and fit for a log.
+    pub fn refusal(&self, raw_error: &str) -> OidcError {
+        let refusal = OidcError::Refused { error: cut(raw_error) };
+        self.count(&refusal);
+        refusal
+    }
+
+    /// Exchanges the code for the provider's claims, once.
+    ///
+    /// Checks, in order: the token endpoint answers the code and our PKCE verifier (RFC 6749 §4.1.3, RFC 7636 §4.5); the ID
+    /// token's header and signature (RFC 7515 §5.2), `iss`, `aud`, `azp`, `exp`, `iat`, `nbf`, `nonce`, `at_hash`, `c_hash`
+    /// and `sub` (OpenID Connect Core §3.1.3.7); then, where userinfo is offered, that it speaks of the same `sub` (§5.3.2).
+    /// Nothing more is asked of the provider once a check has failed.
+    ///
+    /// # Errors
+    ///
+    /// [`OidcError::Refused`] when the token endpoint says no; [`OidcError::Untrusted`] when a check fails;
+    /// [`OidcError::Unavailable`] when an endpoint is of no use, userinfo too, unless it answers 401 or 403. No other.
+    pub async fn redeem(&self, redemption: Redemption<'_>) -> Result<Claims, OidcError> {
+        let claims = self.redeem_before(self.deadline(), redemption).await;
+        claims.inspect_err(|error| self.count(error))
+    }
+
+    async fn redeem_before(
+        &self,
+        deadline: Instant,
+        redemption: Redemption<'_>,
+    ) -> Result<Claims, OidcError> {
+        let known = self.keeper.known(deadline).await?;
+        let metadata = &known.snapshot.metadata;
+        let tokens =
+            exchange::redeem_code(self, &metadata.token_endpoint, &redemption, deadline).await?;
+
+        let (mut document, algorithm) = self.verified_payload(&tokens.id_token, deadline).await?;
+        let expected = Expected {
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
+            nonce: redemption.nonce,
+            code: redemption.code,
+            access_token: &tokens.access_token,
+            algorithm,
+            now: redemption.time.now(),
+        };
+        let subject = id_token::check(&document, &expected)?;
+
+        if let Some(endpoint) = &metadata.userinfo_endpoint {
+            let further =
+                userinfo::fetch(self, endpoint, &tokens.access_token, redemption.time, deadline)
+                    .await?;
+            if let Some(further) = further {
+                userinfo::check_subject(&further, &subject)?;
+                for (name, value) in further {
+                    document.entry(name).or_insert(value);
+                }
+            }
+        }
+        let size = serde_json::to_string(&document).map_or(usize::MAX, |text| text.len());
+        if size > LARGEST_DOCUMENT {
+            return Err(untrusted(
+                "size",
+                format!("at most {LARGEST_DOCUMENT} bytes of claims"),
+                size.to_string(),
+            ));
+        }
+        Ok(Claims { issuer: self.settings.issuer.clone(), document })
+    }
+
+    /// The payload of a token whose signature one of the provider's keys verifies, and the algorithm. An unknown key asks the
+    /// provider for its keys of now, once per interval.
+    pub(super) async fn verified_payload(
+        &self,
+        raw_token: &SecretString,
+        deadline: Instant,
+    ) -> Result<(Map<String, Value>, Algorithm), OidcError> {
+        let jws = Jws::read(raw_token, &self.settings.algorithms)?;
+        let mut known = self.keeper.known(deadline).await?;
+        loop {
+            let refusal = match known.snapshot.keys.verify(&jws) {
+                Verdict::Genuine => return Ok((jws.payload()?, jws.algorithm)),
+                Verdict::Forged => {
+                    return Err(untrusted("signature", "one by the key that is named", "another"));
+                }
+                Verdict::NoKeyVerifies => {
+                    untrusted("signature", "one by a key of the provider", "another")
+                }
+                Verdict::NoKeyFits => untrusted("key", "a key of the provider", jws.describe_key()),
+            };
+            known = self.keeper.newer_than(known, deadline).await?.ok_or(refusal)?;
+        }
+    }
+
+    /// Asks the provider for its metadata and keys now, changing nothing: for `check`.
+    ///
+    /// # Errors
+    ///
+    /// [`OidcError::Unavailable`] of `discovery` or `keys`. No other.
+    pub async fn discover(&self) -> Result<Discovered, OidcError> {
+        let (metadata, keys) = snapshot::fetch(&self.http, &self.issuer, self.deadline()).await?;
+        let usable_keys = keys.usable_under(&self.settings.algorithms);
+        let mut warnings = Vec::new();
+        if usable_keys == 0 {
+            warnings.push(
+                "none of its keys can verify a token under the configured algorithms".to_owned(),
+            );
+        }
+        let mine = |name: &String| {
+            self.settings.algorithms.iter().any(|algorithm| algorithm.name() == name)
+        };
+        // Announcing them is compulsory (OpenID Connect Discovery §3), but who does not has not said that it uses others.
+        if !metadata.algorithms.is_empty() && !metadata.algorithms.iter().any(mine) {
+            warnings.push(format!(
+                "it signs with {}, none of them configured",
+                cut(&metadata.algorithms.join(", "))
+            ));
+        }
+        let method = self.settings.client_auth.name();
+        if !metadata.client_auth_methods.iter().any(|offered| offered == method) {
+            let offered = cut(&metadata.client_auth_methods.join(", "));
+            warnings.push(format!(
+                "client_auth is {method}, but its token endpoint announces {offered}"
+            ));
+        }
+        Ok(Discovered {
+            authorization_endpoint: metadata.authorization_endpoint,
+            token_endpoint: metadata.token_endpoint,
+            userinfo_endpoint: metadata.userinfo_endpoint,
+            jwks_uri: metadata.jwks_uri,
+            algorithms: metadata.algorithms,
+            usable_keys,
+            warnings,
+        })
+    }
+
+    /// Keeps metadata and keys fresh, for ever: every five minutes or so, at once when a token names an unknown key, and with
+    /// growing pauses of up to a minute while the provider is away. The one task that asks for them; whoever needs them waits
+    /// for its answer.
+    pub async fn keep_fresh(&self) {
+        self.keeper.keep_fresh(self).await;
+    }
+
+    /// What is known of the provider now.
+    pub fn status(&self) -> Status {
+        self.keeper.status()
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.timeout
+    }
+
+    /// Counts a failure once: those of discovery and keys where they are fetched, the others where they end a login's step.
+    fn count(&self, error: &OidcError) {
+        let cause = match error {
+            OidcError::Unavailable { endpoint: "discovery" | "keys", .. } => return,
+            OidcError::Unavailable { endpoint, .. } => endpoint,
+            OidcError::Refused { .. } => "refused",
+            OidcError::Untrusted { check, .. } => check,
+        };
+        self.count_cause(cause);
+    }
+
+    pub(super) fn count_cause(&self, cause: &str) {
+        for (_, counter) in self.failures.iter().filter(|(name, _)| *name == cause) {
+            counter.increment(1);
+        }
+    }
+}

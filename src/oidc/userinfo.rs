@@ -1,0 +1,95 @@
+//! Userinfo (OpenID Connect Core §5.3): further claims about the person whom the ID token names, and about nobody else.
+
+use reqwest::StatusCode;
+use reqwest::header::AUTHORIZATION;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use url::Url;
+
+use super::http::{Answer, Endpoint};
+use super::{OidcError, Provider, cut, id_token, untrusted};
+use crate::clock::StoreTime;
+
+/// Asks once. `None` when the endpoint answers 401 or 403: access tokens that are meant for another audience are refused
+/// there, at each login alike, and the ID token stands alone.
+///
+/// Any other failure refuses the login: policies speak of claims that may stand in userinfo only, and somebody who is admitted
+/// without them while the provider is poorly may be taken for less, or more, than they are.
+///
+/// # Errors
+///
+/// [`OidcError::Unavailable`] of `userinfo` when it answers nothing in time, or with another status; [`OidcError::Untrusted`]
+/// of `format` when the answer is neither a JSON object nor a signed JWT, and of the check that fails when it is a JWT. No
+/// other.
+pub(super) async fn fetch(
+    provider: &Provider,
+    userinfo_endpoint: &Url,
+    access_token: &SecretString,
+    time: StoreTime,
+    deadline: Instant,
+) -> Result<Option<Map<String, Value>>, OidcError> {
+    #[expect(clippy::disallowed_methods, reason = "userinfo is read with it (RFC 6750 §2.1)")]
+    let bearer = format!("Bearer {}", access_token.expose_secret());
+    let request = provider.http.get(userinfo_endpoint).header(AUTHORIZATION, bearer);
+    let answer = provider.http.send(Endpoint::Userinfo, request, deadline).await?;
+    match answer.status {
+        StatusCode::OK if answer.is("application/jwt") => {
+            signed_claims(provider, answer, time, deadline).await.map(Some)
+        }
+        StatusCode::OK => {
+            let claims = answer.json_object();
+            claims.map(Some).map_err(|_| {
+                untrusted("format", "userinfo in a JSON object or a signed JWT", "another")
+            })
+        }
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            let provider = provider.settings.name.as_str();
+            tracing::warn!(
+                provider,
+                status = status.as_u16(),
+                "userinfo is refused to us; the ID token stands alone"
+            );
+            Ok(None)
+        }
+        status => Err(Endpoint::Userinfo.of_no_use(format!("status {}", status.as_u16()))),
+    }
+}
+
+/// A signed answer: verified as an ID token is, and meant for us where it says for whom it is (§5.3.2, §5.3.4).
+async fn signed_claims(
+    provider: &Provider,
+    answer: Answer,
+    time: StoreTime,
+    deadline: Instant,
+) -> Result<Map<String, Value>, OidcError> {
+    let raw_token = String::from_utf8(answer.body)
+        .map_err(|_| untrusted("format", "a signed JWT", "no text"))?;
+    let (claims, _) =
+        provider.verified_payload(&raw_token.trim().to_owned().into(), deadline).await?;
+    if let Some(iss) = claims.get("iss") {
+        id_token::check_issuer(iss, &provider.settings.issuer)?;
+    }
+    if let Some(aud) = claims.get("aud") {
+        id_token::check_audience(aud, &provider.settings.client_id)?;
+    }
+    id_token::check_dates(&claims, time.now())?;
+    Ok(claims)
+}
+
+/// The `sub` of userinfo is the ID token's, byte by byte (§5.3.2).
+///
+/// # Errors
+///
+/// [`OidcError::Untrusted`] of `userinfo_sub` when it is another, or none. No other.
+pub(super) fn check_subject(userinfo: &Map<String, Value>, subject: &str) -> Result<(), OidcError> {
+    match userinfo.get("sub") {
+        Some(sub) if sub == subject => Ok(()),
+        Some(Value::String(other)) => Err(untrusted(
+            "userinfo_sub",
+            format!("{:?}", cut(subject)),
+            format!("{:?}", cut(other)),
+        )),
+        _ => Err(untrusted("userinfo_sub", format!("{:?}", cut(subject)), "no string")),
+    }
+}
