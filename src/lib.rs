@@ -7,10 +7,16 @@
 //! **access token** the JWT that we sign for Twilio.
 
 mod clock;
+mod identity;
 mod ids;
+mod limits;
+mod login;
+mod mint;
 mod oidc;
+mod sessions;
 mod store;
 mod telemetry;
+mod token;
 
 /// What the store's contract suite and the benches need to see of the inside. Off in what users build.
 #[cfg(feature = "inside")]
@@ -25,5 +31,10 @@ pub mod inside {
     /// The store.
     pub mod store {
         pub use crate::store::*;
+    }
+
+    /// The access token.
+    pub mod token {
+        pub use crate::token::*;
     }
 }

@@ -1,0 +1,190 @@
+//! Signed-in devices: one session each, begun by a login, held by a cookie.
+//!
+//! Owns what the cookie says, and when a session is over. Does not own the login that begins it (`login`), nor the token that
+//! it is used for (`mint`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::ids::{Identity, ProviderName, RequestId, Secret256, Subject, SubjectKey};
+use crate::store::{
+    Dated, NewSession, Rate, Session, SessionKey, Store, StoreError, UseTerms, UsedSession,
+};
+
+/// How long sessions last.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long one may lie unused. Too short, and people sign in again after lunch; too long, and a forgotten device stays
+    /// signed in.
+    pub idle: Duration,
+    /// How long one may last, used or not.
+    pub absolute: Duration,
+}
+
+/// What a session's cookie holds: whose it is, and a secret that only the device knows.
+#[derive(Debug)]
+pub struct SessionCookie {
+    subject: SubjectKey,
+    secret: Secret256,
+}
+
+impl SessionCookie {
+    /// Reads a cookie's value; `None` when we never wrote such a one.
+    pub fn parse(raw: &str) -> Option<Self> {
+        let (subject, secret) = raw.split_once('.')?;
+        Some(Self { subject: SubjectKey::parse(subject)?, secret: Secret256::parse(secret)? })
+    }
+
+    /// The cookie's value, for the device alone.
+    pub fn reveal(&self) -> String {
+        format!("{}.{}", self.subject, self.secret.reveal())
+    }
+
+    /// Under which name the store keeps the session.
+    pub fn key(&self) -> SessionKey {
+        SessionKey { subject: self.subject, id: self.secret.digest() }
+    }
+}
+
+/// Somebody who may come in.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Whom the provider means.
+    pub subject: Subject,
+    /// The identity that the subject is bound to.
+    pub identity: Identity,
+    /// Where the login was.
+    pub provider: ProviderName,
+    /// What the provider calls the person.
+    pub friendly_name: Option<String>,
+}
+
+/// A session that lives now.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The session as it is kept.
+    pub session: Session,
+    /// The store's clock.
+    pub now: Timestamp,
+    /// When it is over unless it is used before: its own end, or that of its idle time.
+    pub until: Timestamp,
+}
+
+/// Why a session cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// It is no more, or never was, or its provider is none any more.
+    #[error("the session is over")]
+    Ended,
+    /// It was used too often; it may be used again `after`.
+    #[error("the session is over its limit")]
+    Limited {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// The store failed, so that nobody knows.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Opens, uses and ends sessions.
+pub struct Sessions {
+    store: Arc<Store>,
+    settings: Settings,
+    max_ages: HashMap<ProviderName, Duration>,
+    limit: Option<Rate>,
+}
+
+impl Sessions {
+    /// Sessions kept in `store`, each used at most as often as `limit` says, at providers whose word of a login counts for as
+    /// long as `max_ages` says.
+    pub fn new(
+        store: Arc<Store>,
+        settings: Settings,
+        max_ages: HashMap<ProviderName, Duration>,
+        limit: Option<Rate>,
+    ) -> Self {
+        Self { store, settings, max_ages, limit }
+    }
+
+    /// Opens a session for `member` on a new device, with a secret that nobody had before.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Ended`] when the member's provider is none of ours; [`SessionError::Store`] when the store has no answer: a
+    /// session that was opened all the same is nobody's, and ends by itself.
+    pub async fn open(&self, member: &Member) -> Result<(SessionCookie, Live), SessionError> {
+        let cookie = SessionCookie { subject: member.subject.key(), secret: Secret256::random() };
+        let new = NewSession {
+            key: cookie.key(),
+            identity: member.identity.clone(),
+            provider: member.provider.clone(),
+            friendly_name: member.friendly_name.clone(),
+            lifetime: self.longest(&member.provider).ok_or(SessionError::Ended)?,
+            idle: self.settings.idle,
+        };
+        let opened = self.store.open_session(&new).await?;
+        Ok((cookie, self.live(opened)?))
+    }
+
+    /// Uses a session once: one round trip to the store. The same `request` again is the same use.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Ended`], [`SessionError::Limited`]; [`SessionError::Store`] when the store has no answer.
+    pub async fn use_once(
+        &self,
+        key: &SessionKey,
+        request: RequestId,
+    ) -> Result<Live, SessionError> {
+        let terms = UseTerms { idle: self.settings.idle, limit: self.limit };
+        let Dated { value, time } = self.store.use_session(key, &terms, request).await?;
+        match value {
+            UsedSession::Live(session) => self.live(Dated { value: session, time }),
+            UsedSession::Limited { after } => Err(SessionError::Limited { after }),
+            UsedSession::Ended => Err(SessionError::Ended),
+        }
+    }
+
+    /// Looks at a session, which does not count as using it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Ended`]; [`SessionError::Store`] when the store has no answer.
+    pub async fn look_at(&self, key: &SessionKey) -> Result<Live, SessionError> {
+        let Dated { value, time } = self.store.read_session(key, self.settings.idle).await?;
+        let session = value.ok_or(SessionError::Ended)?;
+        self.live(Dated { value: session, time })
+    }
+
+    /// Ends a session for good.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Ended`] when it was over before; [`SessionError::Store`] when the store has no answer.
+    pub async fn end(&self, key: &SessionKey) -> Result<(), SessionError> {
+        let lived =
+            self.store.end_session(key, self.settings.idle, RequestId::unique()).await?.value;
+        if lived { Ok(()) } else { Err(SessionError::Ended) }
+    }
+
+    /// How long a session at `provider` may last; `None` when that is no provider of ours. Nobody asks a provider again yet, so
+    /// that its word of the login ends the session (contract §3.4).
+    fn longest(&self, provider: &ProviderName) -> Option<Duration> {
+        self.max_ages.get(provider).map(|max_age| self.settings.absolute.min(*max_age))
+    }
+
+    /// A session under today's settings: one that was opened under others ends when these say so, if that is earlier.
+    fn live(&self, opened: Dated<Session>) -> Result<Live, SessionError> {
+        let Dated { value: mut session, time } = opened;
+        let longest = self.longest(&session.provider).ok_or(SessionError::Ended)?;
+        session.ends = session.ends.min(session.since.plus(longest));
+        let until = session.last_used.plus(self.settings.idle).min(session.ends);
+        if until <= time.at() {
+            return Err(SessionError::Ended);
+        }
+        Ok(Live { session, now: time.at(), until })
+    }
+}
