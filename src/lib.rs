@@ -6,17 +6,27 @@
 //! the Conversations identity, a string · **member** an identity bound to a subject · **session** one signed-in device ·
 //! **access token** the JWT that we sign for Twilio.
 
+mod cli;
 mod clock;
+mod config;
+mod demo;
+mod http;
 mod identity;
 mod ids;
 mod limits;
 mod login;
 mod mint;
 mod oidc;
+mod ops;
+mod service;
 mod sessions;
 mod store;
 mod telemetry;
 mod token;
+
+pub use cli::run;
+pub use config::{Config, Fault};
+pub use service::{Listeners, ServeError, Service, StartError};
 
 /// What the store's contract suite and the benches need to see of the inside. Off in what users build.
 #[cfg(feature = "inside")]

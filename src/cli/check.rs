@@ -1,0 +1,152 @@
+//! `vestibule check`: what is wrong with the configuration, then what each provider and the store say when they are asked.
+
+use std::fmt::Display;
+use std::io::{self, Stdout, Write};
+use std::path::Path;
+
+use super::{Exit, block_on, complain, files, list};
+use crate::config::Config;
+use crate::oidc::Provider;
+use crate::store::{OpenError, Settings, Store};
+use crate::telemetry::{Metrics, explain};
+
+pub(super) fn run(file: Option<&Path>) -> Exit {
+    match files::load(file) {
+        Ok(config) => block_on(examine(config)),
+        Err(faults) => list(&faults, io::stdout()),
+    }
+}
+
+/// What was found, a line each as soon as it is known.
+struct Findings {
+    out: Stdout,
+    worst: Exit,
+}
+
+impl Findings {
+    fn good(&mut self, what: impl Display) {
+        self.say("good", what);
+    }
+
+    /// It works, but is probably not meant.
+    fn doubtful(&mut self, what: impl Display) {
+        self.say("doubt", what);
+    }
+
+    /// It does not work: `exit` says of what kind that is.
+    fn bad(&mut self, exit: Exit, what: impl Display) {
+        self.say(if exit == Exit::Away { "away" } else { "bad" }, what);
+        self.worst = self.worst.max(exit);
+    }
+
+    /// More about the finding before.
+    fn detail(&mut self, what: impl Display) {
+        self.say("", what);
+    }
+
+    fn say(&mut self, verdict: &str, what: impl Display) {
+        // When standard output is closed, the exit code still tells.
+        let _nobody_reads = writeln!(self.out, "{verdict:5}  {what}");
+    }
+}
+
+async fn examine(config: Config) -> Exit {
+    let mut findings = Findings { out: io::stdout(), worst: Exit::Done };
+    let metrics = match Metrics::new() {
+        Ok(metrics) => metrics,
+        Err(error) => return complain(&explain(&error), Exit::No),
+    };
+    let mut providers = Vec::new();
+    for settings in config.providers {
+        let name = settings.provider.name.clone();
+        match Provider::new(settings.provider, &metrics) {
+            Ok(provider) => providers.push(provider),
+            Err(error) => {
+                findings.bad(Exit::Usage, format!("provider {name}: {}", explain(&error)));
+            }
+        }
+    }
+    if findings.worst == Exit::Usage {
+        return Exit::Usage;
+    }
+    findings.good("configuration");
+    for warning in &config.warnings {
+        findings.doubtful(warning);
+    }
+    for provider in &providers {
+        ask_provider(provider, &mut findings).await;
+    }
+    ask_store(&config.store, &metrics, &mut findings).await;
+    findings.worst
+}
+
+async fn ask_provider(provider: &Provider, findings: &mut Findings) {
+    let name = format!("provider {}", provider.settings().name);
+    let found = match provider.discover().await {
+        Ok(found) => found,
+        Err(error) => {
+            let mend = "Is the issuer right, and can this machine reach it? The service starts all the same, and asks again.";
+            return findings.bad(Exit::Away, format!("{name}: {}. {mend}", explain(&error)));
+        }
+    };
+    for warning in &found.warnings {
+        findings.doubtful(format!("{name}: {warning}"));
+    }
+    if found.usable_keys == 0 {
+        return findings
+            .bad(Exit::No, format!("{name}: nobody can log in, for no ID token can be verified"));
+    }
+    findings.good(&name);
+    findings.detail(format!("login     {}", found.authorization_endpoint));
+    findings.detail(format!("token     {}", found.token_endpoint));
+    if let Some(userinfo) = &found.userinfo_endpoint {
+        findings.detail(format!("userinfo  {userinfo}"));
+    }
+    // What comes from outside must not steer the terminal, nor fill it.
+    let algorithms = found.algorithms.iter().take(16).map(|name| name.escape_debug().to_string());
+    let algorithms = algorithms.collect::<Vec<_>>().join(", ");
+    let signs = if algorithms.is_empty() { "" } else { "; signs with " };
+    findings.detail(format!(
+        "keys      {}, {} usable{signs}{algorithms}",
+        found.jwks_uri, found.usable_keys
+    ));
+}
+
+async fn ask_store(settings: &Settings, metrics: &Metrics, findings: &mut Findings) {
+    if let Settings::Embedded { path } = settings
+        && !path.exists()
+    {
+        // Opening it would make it, as a file of whoever runs the check and not of the service.
+        if path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
+            return findings.good("store: its file is not there yet; the service makes it");
+        }
+    }
+    let store = match Store::open(settings, metrics).await {
+        Ok(store) => store,
+        Err(OpenError::InUse { path }) => {
+            return findings.doubtful(format!(
+                "store: another process has {} open, so that it cannot be asked; that is right while the service runs",
+                path.display()
+            ));
+        }
+        Err(error) => return findings.bad(Exit::Away, format!("store: {}", explain(&error))),
+    };
+    match store.examine().await {
+        Ok(health) => {
+            let health = health.value;
+            for warning in &health.warnings {
+                findings.doubtful(format!("store: {warning}"));
+            }
+            for fault in &health.faults {
+                findings.bad(Exit::No, format!("store: {fault}"));
+            }
+            if health.faults.is_empty() {
+                findings.good(format!("store: {}", health.what));
+            }
+        }
+        Err(error) => findings.bad(
+            Exit::Away,
+            format!("store: {}. Is store.url right, and is it running?", explain(&error)),
+        ),
+    }
+}

@@ -1,0 +1,167 @@
+//! The command line: arguments in, exit code out; each command a file.
+//!
+//! Owns what is said on standard output and error before and after the log, sockets, signals, and the exit codes. Does not own
+//! what is served (`service`) nor what a good configuration is (`config`).
+
+mod check;
+mod demo;
+mod files;
+mod serve;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Fault;
+use crate::telemetry::explain;
+
+/// An OIDC adapter for Twilio Conversations: a login at your identity provider becomes a signed access token.
+#[derive(Parser)]
+#[command(name = "vestibule", version, arg_required_else_help = true)]
+#[command(after_help = "Example:\n  vestibule demo\n\n\
+    Exit codes: 0 done, 1 the answer is no, 2 bad usage or configuration, 3 something needed is away.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; then finish the requests under way.
+    #[command(after_help = "Example:\n  vestibule serve --config /etc/vestibule/vestibule.toml")]
+    Serve(ConfigFile),
+    /// Try everything in one process on loopback, with people and a Twilio account that are made up.
+    #[command(after_help = "Example:\n  vestibule demo --listen 127.0.0.1:8080")]
+    Demo(Demo),
+    /// Say everything that is wrong with the configuration, then ask each provider and the store.
+    #[command(after_help = "Example:\n  vestibule check --config /etc/vestibule/vestibule.toml")]
+    Check(ConfigFile),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration; without it ./vestibule.toml, where there is one. VESTIBULE__ variables go before it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Demo {
+    /// Where the page to open is served; a loopback address, port 0 for any free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+/// How a command ended: the contract's exit codes (§8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Exit {
+    Done = 0,
+    /// The answer is no, or what should have gone on ended.
+    No = 1,
+    /// Bad usage or configuration.
+    Usage = 2,
+    /// Something needed is away.
+    Away = 3,
+}
+
+/// Runs the command that `arguments` name, the program's own name first, and says with which code the process should end.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output, a complaint to standard error; when neither takes it, nobody is there to be told.
+            let _nobody_reads = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    install_cryptography();
+    match arguments.command {
+        Command::Serve(file) => serve::run(file.config.as_deref()),
+        Command::Demo(demo) => demo::run(demo.listen),
+        Command::Check(file) => check::run(file.config.as_deref()),
+    }
+    .into()
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Chooses one implementation for TLS and JWT, whatever features other crates switch on: both would panic at their first use
+/// when they find two.
+fn install_cryptography() {
+    // An error only says that the same one is there already.
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _installed = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}
+
+/// Runs `work` to its end on all cores.
+fn block_on(work: impl Future<Output = Exit>) -> Exit {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => {
+            complain(&format!("the runtime does not start: {}", explain(&error)), Exit::Away)
+        }
+    }
+}
+
+/// The signals that end a process: SIGTERM, and SIGINT from a terminal.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Cancels `stop` at the first signal, and returns at the second: whoever sends one does not want to wait.
+    async fn pass_on(mut self, stop: CancellationToken) {
+        self.next().await;
+        tracing::info!("stopping: requests under way are finished; a second signal ends at once");
+        stop.cancel();
+        self.next().await;
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Says why the command ends, on standard error.
+fn complain(what: &str, exit: Exit) -> Exit {
+    // When standard error is closed, nobody is there to be told.
+    let _nobody_reads = writeln!(io::stderr().lock(), "vestibule: {what}");
+    exit
+}
+
+/// Says all that is wrong with the configuration.
+fn list(faults: &[Fault], mut out: impl Write) -> Exit {
+    let count = match faults.len() {
+        1 => "1 fault".to_owned(),
+        count => format!("{count} faults"),
+    };
+    let mut text = format!("vestibule: the configuration has {count}:\n");
+    for fault in faults {
+        let _ = writeln!(text, "  {fault}");
+    }
+    let _nobody_reads = out.write_all(text.as_bytes());
+    Exit::Usage
+}

@@ -1,0 +1,183 @@
+//! Holds `vestibule.example.toml` and the other documents against the code.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use toml::Table;
+
+use super::{Config, Fault, forms, reader};
+
+const EXAMPLE: &str = include_str!("../../vestibule.example.toml");
+const README: &str = include_str!("../../README.md");
+
+/// Stands in for every file of secrets that the example names.
+fn stand_in(path: &Path) -> io::Result<String> {
+    let text = match path.to_str() {
+        Some("/run/secrets/vestibule_seal_key") => "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n",
+        Some("/run/secrets/corp_private_key.pem") => "-----BEGIN PRIVATE KEY-----\n",
+        Some("/run/secrets/store_url") => "redis://:a-password-of-16@127.0.0.1\n",
+        Some(
+            "/run/secrets/twilio_api_key_secret"
+            | "/run/secrets/twilio_api_key"
+            | "/run/secrets/corp_client_secret"
+            | "/run/secrets/corp_client",
+        ) => "sixteen--letters\n",
+        _ => return Err(io::ErrorKind::NotFound.into()),
+    };
+    Ok(text.to_owned())
+}
+
+fn parse(text: &str) -> Result<Config, Vec<Fault>> {
+    Config::parse(text, [], &stand_in)
+}
+
+/// A line of the example that is commented out: a key or a table, not prose, which has a space after the `#`.
+fn commented_out(line: &str) -> Option<&str> {
+    line.strip_prefix('#')
+        .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
+}
+
+fn is_example(line: &str) -> bool {
+    line.contains("  # example")
+}
+
+/// The example with the commented lines that `wanted` chooses.
+fn with(wanted: impl Fn(&str) -> bool) -> String {
+    let line = |line| match commented_out(line) {
+        Some(rest) if wanted(line) => rest,
+        _ => line,
+    };
+    EXAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_is_a_good_configuration() {
+    let config = parse(EXAMPLE).unwrap();
+
+    assert_eq!(config.warnings, [""; 0]);
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let shown = parse(&with(|line| !is_example(line))).unwrap();
+
+    assert_eq!(format!("{shown:#?}"), format!("{:#?}", parse(EXAMPLE).unwrap()));
+}
+
+#[test]
+fn each_example_of_the_example_is_well_formed() {
+    let examples = EXAMPLE.lines().filter(|line| commented_out(line).is_some() && is_example(line));
+    let mut count = 0;
+    for example in examples {
+        count += 1;
+        let faults =
+            parse(&with(|line| line == example || !is_example(line))).err().unwrap_or_default();
+
+        // It stands beside what the example has already; and nobody shall use a secret that everybody can read.
+        for fault in faults {
+            let expected = fault.problem.starts_with("is set beside the same key")
+                || fault.problem.starts_with("is of no use with this client_auth")
+                || fault.problem.starts_with("stands in Vestibule's own documents");
+            assert!(expected, "{example}: {fault}");
+        }
+    }
+    assert!(count >= 6, "only {count} examples were found");
+}
+
+#[test]
+fn the_example_has_every_key_and_no_other() {
+    let mut table = "VESTIBULE".to_owned();
+    let mut shown = BTreeSet::new();
+    for line in EXAMPLE.lines().map(|line| commented_out(line).unwrap_or(line)) {
+        if let Some(name) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
+            table = format!("VESTIBULE__{}__0", name.to_uppercase().replace('.', "__"));
+        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = format!("VESTIBULE__{}", name.to_uppercase().replace('.', "__0__"));
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            shown.insert(format!("{table}__{}", key.to_uppercase()));
+        }
+    }
+
+    let everything: Table = with(|line| !is_example(line)).parse().unwrap();
+    let (_, notes) = reader::read_all(everything, [], &stand_in, super::read);
+
+    assert_eq!(shown, notes.asked);
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_good_once_its_sids_are_filled_in() {
+    let (_, after) = README.split_once("```toml\n").unwrap();
+    let (text, _) = after.split_once("```").unwrap();
+    for prefix in ["AC", "SK", "IS"] {
+        assert!(text.contains(&format!("\"{prefix}…\"")), "{prefix}");
+    }
+
+    let config = parse(&text.replace('…', &"0".repeat(32))).unwrap();
+
+    assert_eq!(config.warnings, [""; 0]);
+    assert!(!after.contains("```toml"), "another configuration is not looked at");
+}
+
+#[test]
+fn a_secret_that_stands_in_our_documents_is_refused() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = 0;
+    for document in documents(root) {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for secret in text.lines().flat_map(secrets_of) {
+            found += 1;
+            let refusal = forms::secret(secret).map(|_| ());
+            assert!(refusal.is_err(), "{}: {secret} would be accepted", document.display());
+        }
+    }
+    assert!(found >= 3, "only {found} secrets were found");
+}
+
+fn documents(root: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![root.join("vestibule.example.toml")];
+    let mut folders = vec![root.join("docs")];
+    found.extend(
+        ["README.md", "CHANGELOG.md"]
+            .map(|name| root.join(name))
+            .into_iter()
+            .filter(|path| path.exists()),
+    );
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "md" || extension == "toml")
+            {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// The values that a line gives to a key that holds a secret, in TOML or as a variable.
+fn secrets_of(line: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for name in
+        ["api_key_secret", "client_secret", "key", "API_KEY_SECRET", "CLIENT_SECRET", "__KEY"]
+    {
+        for (at, _) in line.match_indices(name) {
+            let Some(value) = line[at + name.len()..].trim_start().strip_prefix('=') else {
+                continue;
+            };
+            let value = value.trim_start();
+            let end = |c: char| if value.starts_with('"') { c == '"' } else { c.is_whitespace() };
+            let value = value.trim_start_matches('"');
+            let value = &value[..value.find(end).unwrap_or(value.len())];
+            // Neither a shell's variable nor what leaves its middle out is a value.
+            if !value.starts_with('$') && !value.contains('…') {
+                found.push(value);
+            }
+        }
+    }
+    found
+}

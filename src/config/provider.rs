@@ -1,0 +1,309 @@
+//! `[[provider]]`: the OpenID providers that people log in at.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::forms::{self, TEXT};
+use super::reader::{Form, Section};
+use crate::ids::ProviderName;
+use crate::login::Settings;
+use crate::oidc::{self, Algorithm, ClientAuth};
+
+/// - `name`: stands in URLs, `/login/{name}` and `/callback/{name}`; 1 to 32 of `[a-z0-9-]`. Compulsory, unique.
+/// - `title`: what people read on its button. Default the name.
+/// - `issuer`: exactly as its discovery document and ID tokens spell it. Compulsory.
+/// - `client_id`: what it calls us. Compulsory.
+/// - `client_auth`: how we prove that we are this client: `client_secret_basic`, `client_secret_post`, `private_key_jwt` or `none`.
+///   Default `client_secret_basic`. Never tried in turn.
+/// - `client_secret` or `client_secret_file`: with the first two, and only these.
+/// - `private_key` or `private_key_file`: PKCS#8 PEM, with `private_key_jwt` only; `private_key_id`: its `kid`, default none.
+/// - `scopes`: what we ask for. Default `openid`, `profile`, `email`.
+/// - `subject_claim`: the claim that names a subject. Default `sub`. Changed later, everybody is somebody new.
+/// - `algorithms`: the signature algorithms that count. Default `RS256`, `ES256`, `EdDSA`, `PS256`.
+/// - `max_age`: how long after a login tokens may be minted. Default `8h`, from 5 minutes to 400 days. Too long, and somebody whom
+///   the company let go stays; too short, and everybody signs in again all day.
+/// - `timeout`: how long the provider may take over one step of a login, all its answers together. Default `15s`, from 1 second
+///   to 1 minute. Too short, and slow providers never log anybody in; too long, and a hanging provider keeps people waiting.
+/// - `policy.allow`: `"true"`. Compulsory, so that nobody lets everybody in by forgetting it.
+pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> Option<Settings> {
+    let name = provider.required("name", &NAME);
+    let title = provider.optional("title", &OPTIONAL_TEXT, None);
+    let issuer = provider.required("issuer", &ISSUER);
+    let client_id = provider.required("client_id", &CLIENT_ID);
+    let client_auth = client_auth(provider);
+    let scopes = scopes(provider);
+    let subject_claim = provider.optional("subject_claim", &SUBJECT_CLAIM, "sub".to_owned());
+    let algorithms = provider.list("algorithms", &ALGORITHM, &["RS256", "ES256", "EdDSA", "PS256"]);
+    if algorithms.as_ref().is_some_and(Vec::is_empty) {
+        provider.fault::<()>("algorithms", "is empty", ALGORITHM.mend);
+    }
+    let max_age = provider.optional("max_age", &MAX_AGE, Duration::from_hours(8));
+    let timeout = provider.optional("timeout", &TIMEOUT, Duration::from_secs(15));
+    provider.within("policy", |policy| policy.required("allow", &ALLOW));
+    let known = Known { name, issuer, client_id, subject_claim };
+    compare(provider, &known, before);
+    before.push(known.clone());
+    let Known { name, issuer, client_id, subject_claim } = known;
+    let name = name?;
+    Some(Settings {
+        max_age: max_age?,
+        provider: oidc::Settings {
+            title: title?.unwrap_or_else(|| name.as_str().to_owned()),
+            name,
+            issuer: issuer?,
+            client_id: client_id?,
+            client_auth: client_auth?,
+            scopes: scopes?,
+            subject_claim: subject_claim?,
+            algorithms: algorithms?,
+            timeout: timeout?,
+        },
+    })
+}
+
+/// What tells a provider from the others; `None` for what is faulty.
+#[derive(Clone)]
+pub(super) struct Known {
+    name: Option<ProviderName>,
+    issuer: Option<String>,
+    client_id: Option<String>,
+    subject_claim: Option<String>,
+}
+
+fn compare(provider: &mut Section<'_, '_>, this: &Known, before: &[Known]) {
+    if this.name.is_some() && before.iter().any(|other| other.name == this.name) {
+        provider.fault::<()>("name", "is the name of a provider before it", NAME.mend);
+    }
+    let of_one_issuer =
+        || before.iter().filter(|other| this.issuer.is_some() && other.issuer == this.issuer);
+    if this.client_id.is_some() && of_one_issuer().any(|other| other.client_id == this.client_id) {
+        provider.fault::<()>(
+            "client_id",
+            "is that of a provider before it, at the same issuer",
+            "Remove one of the two, or register another client.",
+        );
+    }
+    // A subject is its issuer and value: what one claim says must not be taken for what another says.
+    if this.subject_claim.is_some()
+        && of_one_issuer()
+            .any(|other| other.subject_claim.is_some() && other.subject_claim != this.subject_claim)
+    {
+        provider.fault::<()>(
+            "subject_claim",
+            "differs from that of a provider before it, at the same issuer",
+            "Name a subject of one issuer by one claim.",
+        );
+    }
+}
+
+/// The methods of OpenID Connect Core §9 that we speak; each wants its own secret and no other.
+enum Method {
+    Basic,
+    Post,
+    PrivateKeyJwt,
+    None,
+}
+
+fn client_auth(provider: &mut Section<'_, '_>) -> Option<ClientAuth> {
+    let method = provider.optional("client_auth", &METHOD, Method::Basic);
+    let secret = provider.secret("client_secret", &CLIENT_SECRET);
+    let key = provider.secret("private_key", &PRIVATE_KEY);
+    let key_id = provider.optional("private_key_id", &OPTIONAL_TEXT, None);
+    let (method, secret, key, key_id) = (method?, secret?, key?, key_id?);
+    let (by_secret, by_key) = match method {
+        Method::Basic | Method::Post => (true, false),
+        Method::PrivateKeyJwt => (false, true),
+        Method::None => (false, false),
+    };
+    let mut agree = true;
+    for (key, given, wanted, mend) in [
+        ("client_secret", secret.is_some(), by_secret, CLIENT_SECRET.mend),
+        ("private_key", key.is_some(), by_key, PRIVATE_KEY.mend),
+        ("private_key_id", key_id.is_some(), by_key && key_id.is_some(), PRIVATE_KEY.mend),
+    ] {
+        agree &= given == wanted;
+        if given && !wanted {
+            provider.fault::<()>(
+                key,
+                "is of no use with this client_auth",
+                "Remove it, or choose another client_auth.",
+            );
+        }
+        if wanted && !given {
+            provider.fault::<()>(key, "is missing", mend);
+        }
+    }
+    match (method, secret, key) {
+        _ if !agree => None,
+        (Method::Basic, Some(secret), _) => Some(ClientAuth::SecretBasic(secret)),
+        (Method::Post, Some(secret), _) => Some(ClientAuth::SecretPost(secret)),
+        (Method::PrivateKeyJwt, _, Some(pem)) => Some(ClientAuth::PrivateKeyJwt { pem, key_id }),
+        (Method::None, ..) => Some(ClientAuth::None),
+        _ => None,
+    }
+}
+
+fn scopes(provider: &mut Section<'_, '_>) -> Option<Vec<String>> {
+    let scopes = provider.list("scopes", &SCOPE, &["openid", "profile", "email"])?;
+    if scopes.iter().any(|scope| scope == "openid") {
+        Some(scopes)
+    } else {
+        provider.fault(
+            "scopes",
+            "lacks openid, without which the provider sends no ID token",
+            SCOPE.mend,
+        )
+    }
+}
+
+const NAME: Form<ProviderName> = Form {
+    read: |text| {
+        ProviderName::parse(text)
+            .ok_or("is not 1 to 32 of a-z 0-9 -, beginning with a letter or digit")
+    },
+    mend: "Write a short name like \"corp\"; it stands in /login/corp and /callback/corp.",
+};
+
+const OPTIONAL_TEXT: Form<Option<String>> =
+    Form { read: |text| forms::text(text).map(Some), mend: TEXT.mend };
+
+const ISSUER: Form<String> = Form {
+    read: |text| {
+        if text.contains(['{', '}']) {
+            return Err("has a placeholder");
+        }
+        forms::web_url(text)?;
+        Ok(text.to_owned())
+    },
+    mend: "Copy \"issuer\" from the provider's /.well-known/openid-configuration, byte by byte; of a provider with many tenants, \
+           your own tenant's.",
+};
+
+const CLIENT_ID: Form<String> = Form {
+    read: forms::text,
+    mend: "Copy the client id that the provider gave when Vestibule was registered there.",
+};
+
+const METHOD: Form<Method> = Form {
+    read: |text| match text {
+        "client_secret_basic" => Ok(Method::Basic),
+        "client_secret_post" => Ok(Method::Post),
+        "private_key_jwt" => Ok(Method::PrivateKeyJwt),
+        "none" => Ok(Method::None),
+        _ => Err("is not a client authentication that there is"),
+    },
+    mend: "Write \"client_secret_basic\", \"client_secret_post\", \"private_key_jwt\" or \"none\", as registered at the provider.",
+};
+
+const CLIENT_SECRET: Form<SecretString> = Form {
+    read: forms::secret,
+    mend: "Put the client's secret, 16 characters or more, into a file and its path into client_secret_file.",
+};
+
+const PRIVATE_KEY: Form<SecretString> = Form {
+    read: |text| {
+        let text = text.trim();
+        match text.lines().next() {
+            Some("-----BEGIN PRIVATE KEY-----") => Ok(text.into()),
+            Some("-----BEGIN ENCRYPTED PRIVATE KEY-----") => Err("is locked with a passphrase"),
+            Some("-----BEGIN RSA PRIVATE KEY-----" | "-----BEGIN EC PRIVATE KEY-----") => {
+                Err("is not in PKCS#8 form")
+            }
+            _ => Err("is not a private key in PEM form"),
+        }
+    },
+    mend: "Convert it with: openssl pkcs8 -topk8 -nocrypt -in old.pem -out key.pem, and put its path into private_key_file.",
+};
+
+const SCOPE: Form<String> = Form {
+    // RFC 6749 §3.3
+    read: |text| {
+        let fits = text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        if fits && !text.is_empty() { Ok(text.to_owned()) } else { Err("is not a scope") }
+    },
+    mend: "Write them like [\"openid\", \"profile\", \"email\"].",
+};
+
+const SUBJECT_CLAIM: Form<String> = Form {
+    read: |text| match text {
+        // OpenID Connect Core §5.7: what people can change, or what is given to the next one, names nobody for ever.
+        "email" | "name" | "nickname" | "phone_number" | "preferred_username" | "unique_name"
+        | "upn" => Err(
+            "is a claim whose value can pass to somebody else, who would then be the same person here",
+        ),
+        _ => forms::text(text),
+    },
+    mend: "Write \"sub\", or \"oid\" for Entra ID.",
+};
+
+const ALGORITHM: Form<Algorithm> = Form {
+    read: |text| {
+        Algorithm::parse(text).ok_or_else(|| match text {
+            "HS256" | "HS384" | "HS512" => {
+                "is signed with the client secret, which others than the provider know"
+            }
+            _ if text.eq_ignore_ascii_case("none") => "is no signature at all",
+            _ => "is not an algorithm that counts",
+        })
+    },
+    mend: "Choose among RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA.",
+};
+
+const MAX_AGE: Form<Duration> = Form {
+    read: |text| {
+        forms::duration_within(text, Duration::from_mins(5), Duration::from_hours(24 * 400))
+    },
+    mend: "Write it like \"8h\", from 5m to 400d.",
+};
+
+const TIMEOUT: Form<Duration> = Form {
+    read: |text| forms::duration_within(text, Duration::from_secs(1), Duration::from_mins(1)),
+    mend: "Write it like \"15s\", from 1s to 1m.",
+};
+
+const ALLOW: Form<()> = Form {
+    read: |text| {
+        if text == "true" { Ok(()) } else { Err("is a rule, and rules come with a later version") }
+    },
+    mend: "Write allow = \"true\" to let in everybody whom the provider signs in.",
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_key_is_an_open_pkcs_8_pem() {
+        let read = |label: &str| {
+            let pem = format!("\n-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+            (PRIVATE_KEY.read)(&pem).map(|_| ())
+        };
+
+        assert_eq!(read("PRIVATE KEY"), Ok(()));
+        assert_eq!(read("ENCRYPTED PRIVATE KEY"), Err("is locked with a passphrase"));
+        assert_eq!(read("RSA PRIVATE KEY"), Err("is not in PKCS#8 form"));
+        assert_eq!(read("EC PRIVATE KEY"), Err("is not in PKCS#8 form"));
+        assert_eq!(read("CERTIFICATE"), Err("is not a private key in PEM form"));
+    }
+
+    #[test]
+    fn an_algorithm_that_proves_nothing_is_refused() {
+        for bad in [
+            "HS256", "HS384", "HS512", "none", "None", "NONE", "nOnE", "", "RS256 ", "rs256",
+            "RS1", "ES512",
+        ] {
+            assert!((ALGORITHM.read)(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_claim_that_changes_hands_names_nobody() {
+        for bad in ["email", "preferred_username", "phone_number", "upn", ""] {
+            assert!((SUBJECT_CLAIM.read)(bad).is_err(), "{bad}");
+        }
+        for good in ["sub", "oid", "https://example.com/employee"] {
+            assert!((SUBJECT_CLAIM.read)(good).is_ok(), "{good}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `[session]` and `[limits]`: how long, and how often.
+
+use std::time::Duration;
+
+use super::forms::{self, RATE};
+use super::reader::{Form, Section};
+use crate::store::Rate;
+use crate::{limits, sessions};
+
+const fn days(count: u64) -> Duration {
+    Duration::from_hours(24 * count)
+}
+
+/// - `idle`: how long a session may lie unused. Default `7d`, from 5 minutes. Too short, and people sign in again after lunch; too
+///   long, and a forgotten device stays signed in.
+/// - `absolute`: how long it may last, used or not. Default `30d`, to 400 days, the longest that browsers keep a cookie. Too long,
+///   and a stolen cookie that is kept in use is good for as long.
+///
+/// Beside the settings, `idle` alone, for those who look at it whatever else is wrong.
+pub(super) fn read(
+    session: &mut Section<'_, '_>,
+) -> (Option<Duration>, Option<sessions::Settings>) {
+    let idle = session.optional("idle", &LIFETIME, days(7));
+    let absolute = session.optional("absolute", &LIFETIME, days(30));
+    let settings = idle.zip(absolute).map(|(idle, absolute)| sessions::Settings { idle, absolute });
+    if settings.as_ref().is_some_and(|both| both.idle > both.absolute) {
+        session.fault::<()>(
+            "idle",
+            "is longer than session.absolute, so that it never counts",
+            LIFETIME.mend,
+        );
+    }
+    (idle, settings)
+}
+
+/// - `logins`: logins begun from one client address (IPv6: one /64), all replicas together. Default `600/m`. Too low, and a company
+///   behind one address cannot come to work; too high or `off`, and one machine can fill the store with logins.
+/// - `tokens`: tokens for one session. Default `120/m`. Too low, and an app with many tabs fails; too high, and a broken app that
+///   asks in a loop is not stopped.
+pub(super) fn read_limits(limits: &mut Section<'_, '_>) -> Option<limits::Settings> {
+    let a_minute = |count| Some(Rate { count, per: Duration::from_mins(1) });
+    let logins = limits.optional("logins", &RATE, a_minute(600));
+    let tokens = limits.optional("tokens", &RATE, a_minute(120));
+    Some(limits::Settings { logins: logins?, tokens: tokens? })
+}
+
+const LIFETIME: Form<Duration> = Form {
+    read: |text| forms::duration_within(text, Duration::from_mins(5), days(400)),
+    mend: "Write it like \"8h\" or \"30d\", from 5m to 400d, idle no longer than absolute.",
+};

@@ -1,0 +1,112 @@
+// The demo app: who am I, and a Conversations token, from Vestibule's public routes alone.
+//
+// The session is in a cookie that no script can read. `credentials: 'include'` sends it, because this page is same-site with
+// Vestibule and its origin is among `server.allowed_origins`.
+
+const element = (id) => document.getElementById(id);
+const service = element('app').dataset.service;
+
+// When the token ends, in milliseconds of a clock that nobody can set: `expires_in` counts from its arrival.
+let ends = null;
+
+/** Calls Vestibule; resolves to the JSON of its answer, if any, and throws its problem (RFC 9457) when it says no. */
+async function call(method, path) {
+  let response;
+  try {
+    response = await fetch(service + path, {
+      method,
+      credentials: 'include',
+      headers: { Accept: 'application/json' },
+    });
+  } catch {
+    throw { code: 'unreachable', title: 'Vestibule cannot be reached' };
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok) return body;
+  throw body?.code ? body : { code: `HTTP ${response.status}`, title: 'Vestibule gave an answer that is no JSON' };
+}
+
+function show(view) {
+  for (const id of ['loading', 'signed-out', 'signed-in']) element(id).hidden = id !== view;
+}
+
+/** Shows the problem; when it is that nobody is signed in, shows the way to sign in too. */
+function tell(problem) {
+  const reference = problem.reference ? `, reference ${problem.reference}` : '';
+  element('problem').textContent = `${problem.title} (${problem.code}${reference})`;
+  element('problem').hidden = false;
+  if (problem.code === 'login_required' || problem.code === 'session_expired') {
+    ends = null;
+    show('signed-out');
+  }
+}
+
+/** Does `work` while no button can be pressed twice; what it throws is told. */
+async function attempt(work) {
+  const buttons = [element('refresh'), element('sign-out')];
+  element('problem').hidden = true;
+  for (const button of buttons) button.disabled = true;
+  try {
+    await work();
+  } catch (problem) {
+    tell(problem);
+  } finally {
+    for (const button of buttons) button.disabled = false;
+  }
+}
+
+async function refresh() {
+  const { token, expires_in } = await call('POST', '/token');
+  ends = performance.now() + expires_in * 1000;
+  const [header, claims] = token.split('.').slice(0, 2).map(decode);
+  element('token').textContent = token;
+  element('header').textContent = header;
+  element('claims').textContent = claims;
+  tick();
+}
+
+async function signOut() {
+  await call('POST', '/logout');
+  ends = null;
+  show('signed-out');
+}
+
+/** A part of a JWT, base64url of UTF-8 JSON, as indented JSON. */
+function decode(part) {
+  const binary = atob(part.replaceAll('-', '+').replaceAll('_', '/'));
+  const text = new TextDecoder().decode(Uint8Array.from(binary, (character) => character.charCodeAt(0)));
+  return JSON.stringify(JSON.parse(text), null, 2);
+}
+
+function tick() {
+  if (ends === null) return;
+  const seconds = Math.max(0, Math.round((ends - performance.now()) / 1000));
+  const rest = String(seconds % 60).padStart(2, '0');
+  element('remaining').textContent = `${Math.floor(seconds / 60)} min ${rest} s`;
+}
+
+async function start() {
+  let session;
+  try {
+    session = await call('GET', '/session');
+  } catch (problem) {
+    show('signed-out');
+    // Not to be signed in yet is no problem.
+    if (problem.code !== 'login_required') tell(problem);
+    return;
+  }
+  const until = new Date(session.until);
+  element('name').textContent = session.friendly_name ?? 'you';
+  element('identity').textContent = session.identity;
+  element('provider').textContent = session.provider;
+  element('until').dateTime = session.until;
+  element('until').textContent = until.toLocaleString('en-GB', { dateStyle: 'long', timeStyle: 'short' });
+  await attempt(refresh);
+  // Unless it turned out that the session is over, which `tell` has shown.
+  if (element('signed-out').hidden) show('signed-in');
+}
+
+element('refresh').addEventListener('click', () => attempt(refresh));
+element('sign-out').addEventListener('click', () => attempt(signOut));
+setInterval(tick, 1000);
+start();

@@ -1,0 +1,244 @@
+//! `GET /login`, `GET /login/{provider}`, `GET /callback/{provider}`: a browser on its way to a provider and back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, RawQuery, State};
+use axum::http::header::{LOCATION, REFERRER_POLICY, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use secrecy::SecretString;
+
+use crate::identity::BindError;
+use crate::ids::ProviderName;
+use crate::login::{BeginError, Begun, FinishError, NotOurs, RawAnswer};
+use crate::mint::AdmitError;
+use crate::store::Store;
+
+use super::problem::{Code, Problem};
+use super::{App, forwarded, pages, return_to, session};
+
+/// The parameters that we read; the first value of each, and none twice.
+#[derive(Default)]
+struct Query {
+    values: Vec<(&'static str, String)>,
+}
+
+impl Query {
+    /// Reads those of `known` from a query; others are ignored (RFC 6749 §4.1.2).
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` when one of them stands there twice: two readers could each take another.
+    fn read(raw: Option<&str>, known: &[&'static str]) -> Result<Self, Problem> {
+        let mut query = Self::default();
+        for (name, value) in url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
+            let Some(name) = known.iter().find(|known| **known == name) else { continue };
+            if query.get(name).is_some() {
+                return Err(Problem::new(Code::InvalidRequest, "doubled parameter"));
+            }
+            query.values.push((name, value.into_owned()));
+        }
+        Ok(query)
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// `GET /login`: straight to the only provider, or to the page that asks which.
+pub(super) async fn choose(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut providers = app.rooms.login.providers();
+    if let (Some(only), None) = (providers.next(), providers.next()) {
+        let name = only.settings().name.clone();
+        return send_away(&app, &name, peer, query.as_deref(), &headers).await;
+    }
+    let query = Query::read(query.as_deref(), &["return_to"])?;
+    let checked =
+        query.get("return_to").map(|raw| return_to::check(raw, &app.origins)).transpose()?;
+    Ok(session::sign_in(&app, checked.as_ref().map(url::Url::as_str)))
+}
+
+/// `GET /login/{provider}`: to that provider.
+pub(super) async fn begin(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    send_away(&app, &name(&uri)?, peer, query.as_deref(), &headers).await
+}
+
+async fn send_away(
+    app: &App,
+    provider: &ProviderName,
+    peer: SocketAddr,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let query = Query::read(query, &["return_to"])?;
+    let return_to = return_to::check(query.get("return_to").unwrap_or("/"), &app.origins)?;
+    let client = forwarded::client(peer, headers, &app.trusted_proxies);
+    let known = app.cookies.login(headers);
+    let again = pages::login_path(provider, Some(return_to.as_str()));
+    let begun = app.rooms.login.begin(provider, client, known, return_to.into()).await;
+    let Begun { location, binding } =
+        begun.map_err(|error| Problem::from(error).again_at(again))?;
+    let mut response = see_other(location.as_str())?;
+    let cookie = app.cookies.set_login(&binding, Store::LOGIN_PATIENCE.as_secs());
+    response.headers_mut().append(SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// `GET /callback/{provider}`: back with an answer; a new session, whatever there was before.
+pub(super) async fn finish(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let provider = name(&uri)?;
+    let query = Query::read(query.as_deref(), &["code", "state", "iss", "error"])?;
+    let value = |name| query.get(name).map(str::to_owned);
+    let proven = app
+        .rooms
+        .login
+        .finish(RawAnswer {
+            provider: provider.clone(),
+            binding: app.cookies.login(&headers),
+            state: value("state").ok_or(Problem::new(Code::InvalidRequest, "no state"))?,
+            iss: value("iss"),
+            code: value("code").map(SecretString::from),
+            error: value("error"),
+        })
+        .await
+        .map_err(|error| begin_again(error, &provider))?;
+    // This login is over: whatever fails from here on, only another one leads where it wanted to go.
+    let over =
+        |problem: Problem| problem.again_at(pages::login_path(&provider, Some(&proven.return_to)));
+    let member = app.rooms.mint.admit(&proven).await.map_err(|error| over(error.into()))?;
+    let opened = app.rooms.sessions.open(&member).await;
+    let (cookie, live) = opened.map_err(|error| over(error.into()))?;
+    let client = app.log_pii.then(|| forwarded::client(peer, &headers, &app.trusted_proxies));
+    tracing::info!(
+        identity = %member.identity,
+        subject = member.subject.value(),
+        provider = %member.provider,
+        session_ends = %live.session.ends,
+        client = client.map(tracing::field::display),
+        "signed in"
+    );
+    // The browser holds one session; the one that it had could not be ended by anybody any more.
+    if let Ok(Some(former)) = app.cookies.session(&headers) {
+        let _gone_or_ends_by_itself = app.rooms.sessions.end(&former.key()).await;
+    }
+    let mut response = see_other(&proven.return_to)?;
+    let seconds = live.now.until(live.session.ends).as_secs();
+    response.headers_mut().append(SET_COOKIE, app.cookies.set_session(&cookie, seconds));
+    Ok(response)
+}
+
+/// What is said of a login that did not end, with a way to begin another that leads to the same place.
+fn begin_again(error: FinishError, provider: &ProviderName) -> Problem {
+    let return_to = match &error {
+        FinishError::UnknownProvider => return error.into(),
+        FinishError::Provider { return_to, .. }
+        | FinishError::NotOurs(NotOurs::OtherCookie { return_to }) => Some(return_to.clone()),
+        FinishError::NotOurs(_) | FinishError::Store(_) => None,
+    };
+    let again = pages::login_path(provider, return_to.as_deref());
+    Problem::from(error).again_at(again)
+}
+
+/// The provider that a path names last, as it is spelled there: a name needs no percent-encoding.
+fn name(uri: &Uri) -> Result<ProviderName, Problem> {
+    let last = uri.path().rsplit('/').next().unwrap_or_default();
+    ProviderName::parse(last).ok_or(Problem::new(Code::NotFound, "no such provider"))
+}
+
+/// 303, so that a browser comes with GET whatever it came here with.
+fn see_other(location: &str) -> Result<Response, Problem> {
+    let location = HeaderValue::try_from(location)
+        .map_err(|_| Problem::new(Code::InvalidRequest, "location"))?;
+    let headers =
+        [(LOCATION, location), (REFERRER_POLICY, HeaderValue::from_static("no-referrer"))];
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
+}
+
+impl From<BeginError> for Problem {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::UnknownProvider => Self::new(Code::NotFound, "no such provider"),
+            BeginError::Limit(error) => error.into(),
+            BeginError::Provider(error) => error.into(),
+            BeginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FinishError> for Problem {
+    fn from(error: FinishError) -> Self {
+        match error {
+            FinishError::UnknownProvider => Self::new(Code::NotFound, "no such provider"),
+            FinishError::NotOurs(error) => error.into(),
+            FinishError::Provider { source, .. } => source.into(),
+            FinishError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotOurs> for Problem {
+    fn from(error: NotOurs) -> Self {
+        let of = |cause| Self::new(Code::InvalidRequest, cause);
+        match &error {
+            // Anybody can send these two, as often as they like: they get no line in the log.
+            NotOurs::NoCookie => of("no login cookie"),
+            NotOurs::Unknown => of("unknown or too old"),
+            NotOurs::OtherCookie { .. } => of("another browser").referring(error),
+            NotOurs::OtherProvider => of("another provider").referring(error),
+            NotOurs::Answered => of("already answered").referring(error),
+        }
+    }
+}
+
+impl From<AdmitError> for Problem {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Bind(BindError::Store(error)) => error.into(),
+            AdmitError::Bind(BindError::Conflict { .. }) => {
+                Self::new(Code::IdentityConflict, "conflict").referring(error)
+            }
+            AdmitError::Bind(BindError::Invalid(_)) => {
+                Self::new(Code::IdentityInvalid, "identity").referring(error)
+            }
+            AdmitError::NoSubject { .. } | AdmitError::Subject(_) => {
+                Self::new(Code::IdentityInvalid, "subject").referring(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_parameters_are_ignored_and_known_ones_stand_once() {
+        let read = |raw| Query::read(Some(raw), &["code", "state"]);
+
+        let query = read("session_state=1&session_state=2&code=a%20b").unwrap();
+        assert_eq!(query.get("code"), Some("a b"));
+        assert_eq!(query.get("state"), None);
+        assert!(read("code=a&state=x&code=b").is_err());
+        assert!(read("code=&code=").is_err());
+        assert!(read("%63ode=a&code=b").is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! The public listener: requests in, responses out (contract §5).
+//!
+//! Owns routes, cookies, origins, status codes and pages. Does not own what a request may do: every answer comes from `login`,
+//! `sessions` or `mint`.
+
+mod cookies;
+mod forwarded;
+mod gate;
+mod login;
+mod origin;
+mod pages;
+mod problem;
+mod return_to;
+mod session;
+mod token;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::routing::{get, post};
+use axum::{Router, ServiceExt};
+use ipnet::IpNet;
+use url::Url;
+
+use crate::login::Login;
+use crate::mint::Mint;
+use crate::sessions::Sessions;
+use crate::telemetry::Metrics;
+
+use self::cookies::Cookies;
+use self::gate::Gate;
+pub use self::gate::Gated;
+use self::origin::Origins;
+use self::problem::{Code, Problem};
+
+/// How the public listener is met.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its own URL, seen from browsers: an origin, with nothing after it but `/`. https, or http on a loopback host.
+    pub public_url: Url,
+    /// The origins of apps that may call it from a browser, as a browser's `Origin` header spells them.
+    pub allowed_origins: Vec<String>,
+    /// Whose `X-Forwarded-For` is believed. Too wide, and clients choose the address that limits count; too narrow, and all
+    /// share the proxy's.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Stands on every page: that this is a demo.
+    pub notice: Option<&'static str>,
+}
+
+/// The rooms that requests are taken to.
+pub struct Rooms {
+    /// Begins and finishes logins.
+    pub login: Login,
+    /// Looks at and ends sessions.
+    pub sessions: Arc<Sessions>,
+    /// Makes members and tokens.
+    pub mint: Mint,
+}
+
+/// What handlers share.
+struct App {
+    rooms: Rooms,
+    cookies: Cookies,
+    origins: Arc<Origins>,
+    trusted_proxies: Vec<IpNet>,
+    notice: Option<&'static str>,
+    /// Whether e-mail and IP addresses may stand in the log.
+    log_pii: bool,
+}
+
+/// The public listener's service, for a server that says who connects. With `log_pii`, e-mail and IP addresses stand in the log.
+pub fn service(
+    settings: &Settings,
+    rooms: Rooms,
+    metrics: &Metrics,
+    log_pii: bool,
+) -> IntoMakeServiceWithConnectInfo<Gated, SocketAddr> {
+    let origins = Arc::new(Origins::new(&settings.public_url, &settings.allowed_origins));
+    let app = Arc::new(App {
+        rooms,
+        cookies: Cookies::new(settings.public_url.scheme() == "https"),
+        origins: origins.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        notice: settings.notice,
+        log_pii,
+    });
+    let gate = Gate::new(origins, metrics, settings.notice);
+    let routes = Router::new()
+        .route("/", get(session::home))
+        .route("/login", get(login::choose))
+        .route("/login/{provider}", get(login::begin))
+        .route("/callback/{provider}", get(login::finish))
+        .route("/token", post(token::mint))
+        .route("/session", get(session::show))
+        .route("/logout", post(session::log_out))
+        .fallback(async || Problem::new(Code::NotFound, "no route"))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "method"))
+        .with_state(app);
+    ServiceExt::<Request>::into_make_service_with_connect_info(Gated::new(gate, routes))
+}
