@@ -11,5 +11,20 @@
     reason = "tests have their own servers, tasks and environment"
 )]
 
+mod architecture;
+mod config;
+mod e2e_demo;
+mod e2e_keycloak;
+mod e2e_oidc_provider;
+mod lies;
+mod logins;
+mod ops;
+mod outages;
+mod process;
+mod replicas;
+mod requests;
+mod secrets;
+mod sessions;
 mod store_contract;
 mod support;
+mod the_harness;

@@ -1,0 +1,98 @@
+//! The demo, as somebody meets it who has just typed `cargo run -- demo`.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::browser::Browser;
+use crate::support::process::Process;
+
+/// Starts the demo on free ports and gives the URL that it prints.
+async fn demo() -> (Process, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
+    command.args(["demo", "--listen", "127.0.0.1:0"]);
+    let mut demo = Process::start(&command);
+    let url = demo
+        .wait_for(Duration::from_secs(30), |line| {
+            line.find("http://").map(|at| line[at..].to_owned())
+        })
+        .await;
+    (demo, url)
+}
+
+/// Goes from the app to the provider and back as `login`.
+async fn sign_in(browser: &Browser, login: &str) {
+    browser.click("#sign-in").await;
+    browser.click(&format!("button[name=login][value={login}]")).await;
+}
+
+fn claims(token: &str) -> Value {
+    jsonwebtoken::dangerous::insecure_decode(token).unwrap().claims
+}
+
+#[tokio::test]
+async fn alice_signs_in_sees_her_token_refreshes_it_and_signs_out() {
+    let (_demo, url) = demo().await;
+    let browser = Browser::start().await;
+    browser.open(&url).await;
+    browser.find("#sign-in").await;
+    browser.picture("app-signed-out").await;
+    browser.click("#sign-in").await;
+    browser.find("button[name=login]").await;
+    browser.picture("provider").await;
+
+    browser.click("button[name=login][value=alice]").await;
+
+    let identity = browser.text("#identity").await;
+    let token = browser.text("#token").await;
+    browser.picture("app-signed-in").await;
+    assert_eq!(claims(&token)["grants"]["identity"], identity);
+    let shown: Value = serde_json::from_str(&browser.text("#claims").await).unwrap();
+    assert_eq!(shown, claims(&token));
+    let remaining = browser.text("#remaining").await;
+    assert!(remaining.starts_with("59 min") || remaining.starts_with("60 min"), "{remaining}");
+
+    browser.click("#refresh").await;
+
+    let begun = Instant::now();
+    let fresh = loop {
+        let fresh = browser.text("#token").await;
+        if fresh != token {
+            break fresh;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "the token stays the same");
+    };
+    assert_eq!(claims(&fresh)["grants"]["identity"], identity);
+    assert_ne!(claims(&fresh)["jti"], claims(&token)["jti"]);
+
+    browser.click("#sign-out").await;
+
+    browser.find("#sign-in").await;
+    browser.open(&url).await;
+    browser.find("#sign-in").await;
+
+    sign_in(&browser, "bob").await;
+    assert_ne!(browser.text("#identity").await, identity);
+}
+
+#[tokio::test]
+async fn mallory_is_refused_with_a_page_that_says_what_to_do() {
+    let (mut demo, url) = demo().await;
+    let browser = Browser::start().await;
+    browser.open(&url).await;
+
+    sign_in(&browser, "mallory").await;
+
+    let page = browser.text("main").await;
+    browser.picture("refused").await;
+    let at = browser.client.current_url().await.unwrap();
+    assert_eq!(at.path(), "/callback/demo");
+    assert!(page.contains("login_failed"), "{page}");
+    let reference = browser.text("dl div:first-child code").await;
+    let explains = |line: &str| line.contains(&reference).then(|| line.to_owned());
+    let explanation = demo.wait_for(Duration::from_secs(10), explains).await;
+    assert!(explanation.contains("the provider refused: access_denied"), "{explanation}");
+    browser.open(&url).await;
+    browser.find("#sign-in").await;
+}

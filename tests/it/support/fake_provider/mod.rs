@@ -1,0 +1,385 @@
+//! An OpenID provider in this process that signs real ID tokens, tells the truth unless told to differ in one way, and counts
+//! what it is asked.
+//!
+//! It checks what it is sent as a provider must (client authentication, redirect URI, PKCE, a code once), and logs a person in
+//! without a page: `authorize` answers at once with a code, for `alice` or for whoever `login_hint` names.
+
+mod keys;
+mod server;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::task::JoinHandle;
+use url::Url;
+
+pub use keys::{Signer, public_bytes};
+pub use server::Reply;
+
+/// One way in which a provider differs from an honest one with good manners. `None` leaves a member out.
+#[derive(Clone, Debug)]
+pub enum Twist {
+    /// A claim of the ID token.
+    Claim(&'static str, Option<Value>),
+    /// A parameter of the ID token's header.
+    Header(&'static str, Option<Value>),
+    /// What the ID token is signed with.
+    Signer(Signer),
+    /// The ID token has its claims changed after it was signed.
+    ChangedAfterwards(&'static str, Value),
+    /// This text stands where the ID token should.
+    IdToken(String),
+    /// A member of the metadata.
+    Metadata(&'static str, Option<Value>),
+    /// The keys that are published.
+    Keys(Vec<Value>),
+    /// A member of the token endpoint's answer.
+    TokenMember(&'static str, Option<Value>),
+    /// A claim of userinfo.
+    Userinfo(&'static str, Option<Value>),
+    /// Userinfo is a JWT, signed with this.
+    SignedUserinfo(Signer),
+    /// A parameter of the authorization response.
+    Response(&'static str, Option<String>),
+    /// An endpoint's whole answer.
+    Answer(&'static str, Reply),
+    /// An endpoint sends a byte a second.
+    Drip(&'static str),
+}
+
+/// How the client has to authenticate at the token endpoint.
+#[derive(Clone, Debug)]
+pub enum Registered {
+    /// `client_secret_basic` with this secret.
+    Basic(&'static str),
+    /// `client_secret_post` with this secret.
+    Post(&'static str),
+    /// `private_key_jwt` with the key of this signer.
+    PrivateKeyJwt(Signer),
+    /// `none`.
+    Public,
+}
+
+/// A running provider; gone when dropped.
+pub struct FakeProvider {
+    provider: Arc<Provider>,
+    task: JoinHandle<()>,
+}
+
+struct Provider {
+    origin: String,
+    /// The path of the issuer, with or without a slash at its end.
+    path: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    twists: Vec<Twist>,
+    registered: Registered,
+    signer: Signer,
+    published: Vec<Signer>,
+    token_delay: Duration,
+    requests: HashMap<&'static str, usize>,
+    codes: HashMap<String, Login>,
+    /// Subjects by access token.
+    access_tokens: HashMap<String, String>,
+    secrets: Vec<String>,
+}
+
+/// What was asked for, until its code is redeemed.
+struct Login {
+    redirect_uri: String,
+    nonce: Option<String>,
+    challenge: String,
+    subject: String,
+}
+
+impl FakeProvider {
+    /// A provider on a free port of loopback whose issuer is its origin.
+    pub async fn start() -> Self {
+        Self::start_at("").await
+    }
+
+    /// A provider whose issuer has this path, with or without a slash at its end.
+    pub async fn start_at(path: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let published = Signer::EACH.to_vec();
+        let state = State {
+            twists: Vec::new(),
+            registered: Registered::Basic("canary-client-secret-0001"),
+            signer: Signer::Es256,
+            published,
+            token_delay: Duration::ZERO,
+            requests: HashMap::new(),
+            codes: HashMap::new(),
+            access_tokens: HashMap::new(),
+            secrets: Vec::new(),
+        };
+        let provider =
+            Arc::new(Provider { origin, path: path.to_owned(), state: Mutex::new(state) });
+        let router = server::router(provider.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { provider, task }
+    }
+
+    /// Its issuer.
+    pub fn issuer(&self) -> String {
+        self.provider.issuer()
+    }
+
+    /// From now on, and in this one way, or these, it differs; in no way for an empty list.
+    pub fn twist(&self, twists: impl IntoIterator<Item = Twist>) {
+        self.state().twists = twists.into_iter().collect();
+    }
+
+    /// From now on the client has to authenticate so.
+    pub fn register(&self, registered: Registered) {
+        self.state().registered = registered;
+    }
+
+    /// From now on it signs with this key, and publishes no other.
+    pub fn rotate_to(&self, signer: Signer) {
+        let mut state = self.state();
+        state.published = vec![signer.clone()];
+        state.signer = signer;
+    }
+
+    /// From now on the token endpoint takes this long.
+    pub fn delay_token_endpoint(&self, delay: Duration) {
+        self.state().token_delay = delay;
+    }
+
+    /// How often an endpoint was asked: `discovery`, `keys`, `authorize`, `token`, `userinfo`, or `elsewhere` for whatever it
+    /// does not have.
+    pub fn requests(&self, endpoint: &str) -> usize {
+        self.state().requests.get(endpoint).copied().unwrap_or_default()
+    }
+
+    /// Every secret that it has given or got: states, nonces, codes, PKCE verifiers, tokens, assertions.
+    pub fn secrets(&self) -> Vec<String> {
+        self.state().secrets.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.provider.state()
+    }
+}
+
+impl Drop for FakeProvider {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Provider {
+    fn issuer(&self) -> String {
+        format!("{}{}", self.origin, self.path)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn metadata(&self) -> Value {
+        let origin = &self.origin;
+        let mut metadata = json!({
+            "issuer": self.issuer(),
+            "authorization_endpoint": format!("{origin}/authorize?tenant=7"),
+            "token_endpoint": format!("{origin}/token"),
+            "userinfo_endpoint": format!("{origin}/userinfo"),
+            "jwks_uri": format!("{origin}/keys"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256", "RS256", "none", "HS256"],
+            "authorization_response_iss_parameter_supported": true,
+            "op_tos_uri": "",
+        });
+        for twist in &self.state().twists {
+            if let Twist::Metadata(name, value) = twist {
+                set(&mut metadata, name, value.clone());
+            }
+        }
+        metadata
+    }
+
+    /// The published keys, among others that are for something else.
+    fn keys(&self) -> Value {
+        let state = self.state();
+        let twisted = state.twists.iter().find_map(|twist| match twist {
+            Twist::Keys(keys) => Some(keys.clone()),
+            _ => None,
+        });
+        json!({ "keys": twisted.unwrap_or_else(|| {
+            let others = [
+                json!({ "kty": "RSA", "use": "enc", "kid": "es256", "alg": "RSA-OAEP", "n": "AQAB", "e": "AQAB" }),
+                json!({ "kty": "AKP", "kid": "new", "alg": "ML-DSA-44", "pub": "AAAA" }),
+            ];
+            others.into_iter().chain(state.published.iter().map(Signer::jwk)).collect()
+        }) })
+    }
+
+    /// A code for whoever asks, as parameters of the answer.
+    fn authorize(&self, request: &HashMap<String, String>) -> Result<Url, &'static str> {
+        let need = |name: &'static str| request.get(name).cloned().ok_or(name);
+        let mut redirect_uri = Url::parse(&need("redirect_uri")?).map_err(|_| "redirect_uri")?;
+        let is = |name, value: &str| {
+            if request.get(name).is_some_and(|v| v == value) { Ok(()) } else { Err(name) }
+        };
+        is("tenant", "7")?;
+        is("response_type", "code")?;
+        is("client_id", "vestibule")?;
+        is("code_challenge_method", "S256")?;
+        if !need("scope")?.split(' ').any(|scope| scope == "openid") {
+            return Err("scope");
+        }
+        let state_parameter = need("state")?;
+        let login = Login {
+            redirect_uri: redirect_uri.to_string(),
+            nonce: request.get("nonce").cloned(),
+            challenge: need("code_challenge")?,
+            subject: request.get("login_hint").map_or("alice", String::as_str).to_owned(),
+        };
+
+        let mut state = self.state();
+        let code = keys::random("canary-code");
+        state
+            .secrets
+            .extend(login.nonce.clone().into_iter().chain([code.clone(), state_parameter.clone()]));
+        state.codes.insert(code.clone(), login);
+        let mut answer = vec![
+            ("code", Some(code)),
+            ("state", Some(state_parameter)),
+            ("iss", Some(self.issuer())),
+        ];
+        for twist in &state.twists {
+            if let Twist::Response(name, value) = twist {
+                answer.retain(|(known, _)| known != name);
+                answer.push((name, value.clone()));
+            }
+        }
+        let answer = answer.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        redirect_uri.query_pairs_mut().extend_pairs(answer);
+        Ok(redirect_uri)
+    }
+
+    /// The tokens for a code, or an error of RFC 6749 §5.2.
+    fn redeem(
+        &self,
+        form: &HashMap<String, String>,
+        authorization: Option<&str>,
+    ) -> Result<Value, &'static str> {
+        let given = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+        let mut state = self.state();
+        for secret in
+            ["code_verifier", "client_assertion"].into_iter().filter_map(|name| form.get(name))
+        {
+            state.secrets.push(secret.clone());
+        }
+        if !keys::is_client(&state.registered, form, authorization, &self.issuer()) {
+            return Err("invalid_client");
+        }
+        if given("grant_type") != "authorization_code" {
+            return Err("unsupported_grant_type");
+        }
+        let login = state.codes.remove(given("code")).ok_or("invalid_grant")?;
+        if login.redirect_uri != given("redirect_uri")
+            || login.challenge != keys::challenge(given("code_verifier"))
+        {
+            return Err("invalid_grant");
+        }
+        let access_token = keys::random("canary-access-token");
+        state.access_tokens.insert(access_token.clone(), login.subject.clone());
+        let id_token = self.id_token(&state, &login, &access_token);
+        state.secrets.extend([access_token.clone(), id_token.clone()]);
+        let mut answer = json!({
+            // In lower case, as some spell it.
+            "token_type": "bearer",
+            "access_token": access_token,
+            "expires_in": "3600",
+            "id_token": id_token,
+        });
+        for twist in &state.twists {
+            match twist {
+                Twist::TokenMember(name, value) => set(&mut answer, name, value.clone()),
+                Twist::IdToken(text) => set(&mut answer, "id_token", Some(text.clone().into())),
+                _ => {}
+            }
+        }
+        Ok(answer)
+    }
+
+    fn id_token(&self, state: &State, login: &Login, access_token: &str) -> String {
+        let now = keys::now();
+        let mut signer = state.signer.clone();
+        for twist in &state.twists {
+            if let Twist::Signer(other) = twist {
+                signer = other.clone();
+            }
+        }
+        let mut claims = json!({
+            "iss": self.issuer(),
+            "aud": "vestibule",
+            "sub": login.subject,
+            "iat": now,
+            "exp": now + 300,
+            "auth_time": 0.5,
+            "at_hash": signer.half_hash(access_token),
+        });
+        if let Some(nonce) = &login.nonce {
+            claims["nonce"] = nonce.clone().into();
+        }
+        let mut header = signer.header();
+        for twist in &state.twists {
+            match twist {
+                Twist::Claim(name, value) => set(&mut claims, name, value.clone()),
+                Twist::Header(name, value) => set(&mut header, name, value.clone()),
+                _ => {}
+            }
+        }
+        let mut token = signer.sign(&header, &claims);
+        for twist in &state.twists {
+            if let Twist::ChangedAfterwards(name, value) = twist {
+                set(&mut claims, name, Some(value.clone()));
+                token = keys::with_claims(&token, &claims);
+            }
+        }
+        token
+    }
+
+    /// Claims about whoever the access token speaks for, and whether they are a JWT.
+    fn userinfo(&self, authorization: Option<&str>) -> Option<Result<Value, String>> {
+        let state = self.state();
+        let subject = state.access_tokens.get(authorization?.strip_prefix("Bearer ")?)?;
+        let mut claims = json!({
+            "sub": subject,
+            "name": format!("{}{}", subject[..1].to_uppercase(), &subject[1..]),
+            "email": format!("{subject}@example.com"),
+            "email_verified": "true",
+            "address": "1 Example Street",
+            "iss": self.issuer(),
+            "aud": ["vestibule"],
+        });
+        let mut signer = None;
+        for twist in &state.twists {
+            match twist {
+                Twist::Userinfo(name, value) => set(&mut claims, name, value.clone()),
+                Twist::SignedUserinfo(with) => signer = Some(with),
+                _ => {}
+            }
+        }
+        Some(
+            signer.map_or(Ok(claims.clone()), |signer| Err(signer.sign(&signer.header(), &claims))),
+        )
+    }
+}
+
+fn set(object: &mut Value, name: &str, value: Option<Value>) {
+    let members: &mut Map<_, _> = object.as_object_mut().unwrap();
+    match value {
+        Some(value) => drop(members.insert(name.to_owned(), value)),
+        None => drop(members.remove(name)),
+    }
+}
