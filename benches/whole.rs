@@ -1,0 +1,309 @@
+//! What a warm `POST /token` costs, as a ratio to a bare axum route that answers JSON of the same size.
+//!
+//! `cargo bench --bench whole` starts a real Redis, the bare route and two Vestibules (limits off, limits on), each server on the
+//! first core, load and Redis on the second, and lets `wrk` ask them in turn, five rounds. It prints medians and ratios, then
+//! what a start costs. `-- --seconds 2 --rounds 1` makes it quick. Needs `redis-server`, `wrk` and `taskset`.
+
+#![expect(clippy::print_stdout, reason = "what a bench finds is for whoever runs it")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::Serialize;
+use vestibule::inside::store::{NewSession, SessionKey, Settings, Store};
+use vestibule::inside::{Identity, Metrics, ProviderName, Secret256, Subject};
+
+/// How many signed-in devices ask in turn: enough that none comes near a limit of a thousand a second.
+const SESSIONS: usize = 256;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |name: &str, otherwise: u64| {
+        let at = arguments.iter().position(|argument| argument == name);
+        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(otherwise)
+    };
+    if let Some(at) = arguments.iter().position(|argument| argument == "--bare") {
+        return bare(arguments[at + 1].parse()?);
+    }
+    let (seconds, rounds) = (number("--seconds", 8), number("--rounds", 5));
+    let folder = tempfile::tempdir()?;
+    let redis = Server::redis()?;
+    let bare =
+        Server::start("bare axum", Command::new(std::env::current_exe()?).arg("--bare"), &[])?;
+    let off = Server::vestibule(folder.path(), "limits off", &redis, "off")?;
+    let on = Server::vestibule(folder.path(), "limits on", &redis, "60000/m")?;
+    fs::write(folder.path().join("load.lua"), load_script(&cookies(&redis)?)?)?;
+
+    let servers = [&bare, &off, &on];
+    let mut loads = [const { Vec::new() }; 3];
+    for _ in 0..rounds {
+        for (server, loads) in servers.iter().zip(&mut loads) {
+            loads.push(server.load(folder.path(), seconds)?);
+        }
+    }
+    println!(
+        "requests a second, {rounds} alternating rounds of {seconds} s: median, ratio, core used (all)"
+    );
+    let yardstick = median(&loads[0], |load| load.rate);
+    for (server, loads) in servers.iter().zip(&loads) {
+        let rate = median(loads, |load| load.rate);
+        let busy = median(loads, |load| load.busy) * 100.0;
+        let all: Vec<_> = loads.iter().map(|load| format!("{:.1}", load.rate / 1e3)).collect();
+        let (name, ratio, all) = (server.name, rate / yardstick, all.join(" "));
+        println!("  {name:<10} {:>6.1} k  {ratio:.2}  {busy:>3.0} %  ({all})", rate / 1e3);
+    }
+    let binary = fs::metadata(env!("CARGO_BIN_EXE_vestibule"))?.len();
+    println!("binary {:.1} MB", f64::from(u32::try_from(binary)?) / 1e6);
+    let fresh = Server::vestibule(folder.path(), "fresh", &redis, "off")?;
+    println!(
+        "start to ready {:.0} ms, then {:.1} MB resident",
+        fresh.ready.as_secs_f64() * 1e3,
+        fresh.resident_mb()?
+    );
+    Ok(())
+}
+
+fn median(loads: &[Load], of: impl Fn(&Load) -> f64) -> f64 {
+    let mut values: Vec<f64> = loads.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The yardstick: a route that answers what `/token` would, already made.
+fn bare(port: u16) -> Outcome<()> {
+    #[derive(Serialize)]
+    struct Reply {
+        identity: &'static str,
+        kind: &'static str,
+        token: &'static str,
+        expires_in: u64,
+        expires_at: &'static str,
+    }
+    // As long as a token of ours.
+    let token: &'static str = Box::leak("x".repeat(560).into_boxed_str());
+    let reply = async move || {
+        Json(Reply {
+            identity: "7d0c2a0e-0000-5000-8000-000000000000",
+            kind: "member",
+            token,
+            expires_in: 3600,
+            expires_at: "2026-11-24T12:00:00Z",
+        })
+    };
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+        Ok(axum::serve(listener, Router::new().route("/token", post(reply))).await?)
+    })
+}
+
+/// What came of a load.
+#[derive(Clone, Copy)]
+struct Load {
+    /// Requests a second.
+    rate: f64,
+    /// How much of its core the server used: near 1, or the load was the limit and the ratio flatters.
+    busy: f64,
+}
+
+/// A process of ours, ended on drop.
+struct Server {
+    name: &'static str,
+    address: SocketAddr,
+    process: Child,
+    ready: Duration,
+}
+
+impl Server {
+    fn redis() -> Outcome<Self> {
+        let port = free_port()?;
+        let mut command = Command::new("taskset");
+        command.args([
+            "-c",
+            "1",
+            "redis-server",
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--port",
+            &port.to_string(),
+        ]);
+        command.args(["--maxmemory-policy", "noeviction"]);
+        Self::wait("redis", &mut command, port)
+    }
+
+    /// A server on the first core. It learns its port as the last argument, after what `arguments` says.
+    fn start(name: &'static str, program: &mut Command, arguments: &[&str]) -> Outcome<Self> {
+        let port = free_port()?;
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", "0"])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .args(arguments);
+        command.arg(port.to_string());
+        Self::wait(name, &mut command, port)
+    }
+
+    fn vestibule(folder: &Path, name: &'static str, redis: &Self, limit: &str) -> Outcome<Self> {
+        let (port, ops) = (free_port()?, free_port()?);
+        let config = folder.join(format!("{port}.toml"));
+        fs::write(&config, configuration(port, ops, redis.address, limit))?;
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0", env!("CARGO_BIN_EXE_vestibule"), "serve", "--config"]).arg(config);
+        Self::wait(name, &mut command, port)
+    }
+
+    fn wait(name: &'static str, command: &mut Command, port: u16) -> Outcome<Self> {
+        let begun = Instant::now();
+        let process =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut server = Self { name, address, process, ready: Duration::ZERO };
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = server.process.try_wait()? {
+                return Err(format!("{name} ended at once: {status}").into());
+            }
+            if begun.elapsed() > Duration::from_secs(10) {
+                return Err(format!("{name} does not answer").into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.ready = begun.elapsed();
+        Ok(server)
+    }
+
+    /// A load of 128 connections; any answer but 200 is an error.
+    fn load(&self, folder: &Path, seconds: u64) -> Outcome<Load> {
+        let (begun, cpu_before) = (Instant::now(), self.cpu()?);
+        let output = Command::new("taskset")
+            .args(["-c", "1", "wrk", "--threads", "1", "--connections", "128"])
+            .args(["--duration", &format!("{seconds}s"), "--script"])
+            .arg(folder.join("load.lua"))
+            .arg(format!("http://{}/token", self.address))
+            .output()?;
+        let text = String::from_utf8(output.stdout)?;
+        if text.contains("Non-2xx") || text.contains("Socket errors") {
+            return Err(format!("{} does not answer well:\n{text}", self.name).into());
+        }
+        let rate = text.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"));
+        let rate: f64 = rate.ok_or("wrk gives no rate")?.trim().parse()?;
+        let busy =
+            self.cpu()?.saturating_sub(cpu_before).as_secs_f64() / begun.elapsed().as_secs_f64();
+        Ok(Load { rate, busy })
+    }
+
+    /// How long the server has computed so far.
+    fn cpu(&self) -> Outcome<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // User and system time are fields 14 and 15, in hundredths of a second; the name before them may hold spaces.
+        let after_name = stat.rsplit_once(')').ok_or("no name")?.1;
+        let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
+    }
+
+    fn resident_mb(&self) -> Outcome<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1000.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _already_gone = self.process.kill();
+        let _already_gone = self.process.wait();
+    }
+}
+
+fn free_port() -> Outcome<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A configuration as an operator writes it. The provider is away: a warm token does not need it.
+fn configuration(port: u16, ops: u16, redis: SocketAddr, limit: &str) -> String {
+    let sid = |prefix: &str, digit: &str| format!("{prefix}{}", digit.repeat(32));
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:{port}"
+public_url = "http://127.0.0.1:{port}"
+allowed_origins = ["https://app.example.com"]
+[ops]
+listen = "127.0.0.1:{ops}"
+[store]
+url = "redis://{redis}"
+[twilio]
+account_sid = "{}"
+api_key_sid = "{}"
+api_key_secret = "{}"
+conversations_service_sid = "{}"
+[[provider]]
+name = "away"
+issuer = "http://127.0.0.1:9"
+client_id = "vestibule"
+client_auth = "none"
+[provider.policy]
+allow = "true"
+[limits]
+tokens = "{limit}"
+"#,
+        sid("AC", "0"),
+        sid("SK", "1"),
+        Secret256::random().reveal(),
+        sid("IS", "2"),
+    )
+}
+
+/// Sessions of as many people, opened as a login would.
+fn cookies(redis: &Server) -> Outcome<Vec<String>> {
+    let settings = Settings::Redis { url: format!("redis://{}", redis.address).into() };
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let store = Store::open(&settings, &Metrics::new()?).await?;
+        let mut cookies = Vec::new();
+        for n in 0..SESSIONS {
+            let subject = Subject::new("http://127.0.0.1:9", &format!("person-{n}"))?;
+            let secret = Secret256::random();
+            let session = NewSession {
+                key: SessionKey { subject: subject.key(), id: secret.digest() },
+                identity: Identity::parse(&format!("7d0c2a0e-0000-5000-8000-{n:012}"))?,
+                provider: ProviderName::parse("away").ok_or("a provider's name")?,
+                friendly_name: Some("Alice Example".to_owned()),
+                lifetime: Duration::from_hours(8),
+                idle: Duration::from_hours(8),
+            };
+            store.open_session(&session).await?;
+            cookies.push(format!("{}.{}", subject.key(), secret.reveal()));
+        }
+        Ok(cookies)
+    })
+}
+
+/// What `wrk` sends: each request is made once, before the load begins.
+fn load_script(cookies: &[String]) -> Outcome<String> {
+    let mut script = "local cookies = {\n".to_owned();
+    for cookie in cookies {
+        writeln!(script, "  '{cookie}',")?;
+    }
+    script += r"}
+local requests, at = {}, 0
+function init()
+  for i, cookie in ipairs(cookies) do
+    requests[i] = wrk.format('POST', '/token', { ['Cookie'] = 'vestibule=' .. cookie, ['Origin'] = 'https://app.example.com' })
+  end
+end
+function request()
+  at = at % #requests + 1
+  return requests[at]
+end
+";
+    Ok(script)
+}
