@@ -84,12 +84,12 @@ async fn mallory_is_refused_with_a_page_that_says_what_to_do() {
 
     sign_in(&browser, "mallory").await;
 
+    let reference = browser.text("dl div:first-child code").await;
     let page = browser.text("main").await;
     browser.picture("refused").await;
     let at = browser.client.current_url().await.unwrap();
     assert_eq!(at.path(), "/callback/demo");
     assert!(page.contains("login_failed"), "{page}");
-    let reference = browser.text("dl div:first-child code").await;
     let explains = |line: &str| line.contains(&reference).then(|| line.to_owned());
     let explanation = demo.wait_for(Duration::from_secs(10), explains).await;
     assert!(explanation.contains("the provider refused: access_denied"), "{explanation}");

@@ -262,6 +262,7 @@ impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        assert!(std::thread::panicking() || !self.log().contains("panicked at"), "{}", self.log());
     }
 }
 

@@ -92,7 +92,12 @@ impl Browser {
 
     /// Its text as a person sees it, once it can be seen.
     pub async fn text(&self, css: &str) -> String {
-        self.find(css).await.text().await.unwrap_or_else(|error| panic!("{css} has text: {error}"))
+        loop {
+            // Found on a page that the browser is about to leave, it has gone by now: the next page may have it too.
+            if let Ok(text) = self.find(css).await.text().await {
+                return text;
+            }
+        }
     }
 
     /// Keeps pictures of the page, 390 and 1280 pixels wide, in the folder that `VESTIBULE_TEST_SCREENSHOTS` names, if it

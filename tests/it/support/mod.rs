@@ -6,6 +6,7 @@ pub mod forms;
 pub mod keycloak;
 pub mod log;
 pub mod node_provider;
+pub mod panics;
 pub mod process;
 pub mod proxy;
 pub mod redis;

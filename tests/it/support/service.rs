@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use tokio_util::sync::CancellationToken;
 use vestibule::{Config, Listeners, Service};
 
-use super::log;
+use super::{log, panics};
 
 /// The Twilio part of every test's configuration.
 pub const TWILIO: &str = r#"
@@ -54,6 +54,7 @@ impl TestService {
         further: &str,
     ) -> Self {
         log::start();
+        panics::watch();
         let ops = listener();
         let address: SocketAddr = public.local_addr().unwrap();
         let text = format!(
@@ -77,6 +78,7 @@ impl TestService {
 impl Drop for TestService {
     fn drop(&mut self) {
         self.stop.cancel();
+        panics::none();
     }
 }
 
