@@ -102,7 +102,7 @@ impl Writer {
         if let Some(database) = &self.database
             && let Err(error) = rows::write_promise(database, self.clock.last_told())
         {
-            tracing::warn!(store.error = %error, "The store's file was not closed in order; it is checked at the next start");
+            tracing::warn!(store.error = %error, "the store's file was not closed in order; it is checked at the next start");
         }
     }
 
