@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench whole` starts a real Redis, the bare route and two Vestibules (limits off, limits on), each server on the
 //! first core, load and Redis on the second, and lets `wrk` ask them in turn, five rounds. It prints medians and ratios, then
-//! what a start costs. `-- --seconds 2 --rounds 1` makes it quick. Needs `redis-server`, `wrk` and `taskset`.
+//! what a start costs. `-- --seconds 2 --rounds 1` makes it quick, `--connections N` another load. Needs `redis-server`, `wrk` and `taskset`.
 
 #![expect(clippy::print_stdout, reason = "what a bench finds is for whoever runs it")]
 
@@ -33,7 +33,9 @@ fn main() -> Outcome<()> {
     if let Some(at) = arguments.iter().position(|argument| argument == "--bare") {
         return bare(arguments[at + 1].parse()?);
     }
-    let (seconds, rounds) = (number("--seconds", 8), number("--rounds", 5));
+    let rounds = number("--rounds", 5);
+    let terms =
+        Terms { seconds: number("--seconds", 8), connections: number("--connections", 256) };
     let folder = tempfile::tempdir()?;
     let redis = Server::redis()?;
     let bare =
@@ -46,12 +48,12 @@ fn main() -> Outcome<()> {
     let mut loads = [const { Vec::new() }; 3];
     for _ in 0..rounds {
         for (server, loads) in servers.iter().zip(&mut loads) {
-            loads.push(server.load(folder.path(), seconds)?);
+            loads.push(server.load(folder.path(), &terms)?);
         }
     }
-    println!(
-        "requests a second, {rounds} alternating rounds of {seconds} s: median, ratio, core used (all)"
-    );
+    let Terms { seconds, connections } = terms;
+    println!("{rounds} alternating rounds of {seconds} s with {connections} connections, medians:");
+    println!("requests a second, ratio, core used (all)");
     let yardstick = median(&loads[0], |load| load.rate);
     for (server, loads) in servers.iter().zip(&loads) {
         let rate = median(loads, |load| load.rate);
@@ -102,6 +104,13 @@ fn bare(port: u16) -> Outcome<()> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
         Ok(axum::serve(listener, Router::new().route("/token", post(reply))).await?)
     })
+}
+
+/// How the servers are loaded.
+struct Terms {
+    seconds: u64,
+    /// As many as there are devices, unless told otherwise.
+    connections: u64,
 }
 
 /// What came of a load.
@@ -181,12 +190,20 @@ impl Server {
         Ok(server)
     }
 
-    /// A load of 128 connections; any answer but 200 is an error.
-    fn load(&self, folder: &Path, seconds: u64) -> Outcome<Load> {
+    /// One load; any answer but 200 is an error.
+    fn load(&self, folder: &Path, load: &Terms) -> Outcome<Load> {
         let (begun, cpu_before) = (Instant::now(), self.cpu()?);
         let output = Command::new("taskset")
-            .args(["-c", "1", "wrk", "--threads", "1", "--connections", "128"])
-            .args(["--duration", &format!("{seconds}s"), "--script"])
+            .args([
+                "-c",
+                "1",
+                "wrk",
+                "--threads",
+                "1",
+                "--connections",
+                &load.connections.to_string(),
+            ])
+            .args(["--duration", &format!("{}s", load.seconds), "--script"])
             .arg(folder.join("load.lua"))
             .arg(format!("http://{}/token", self.address))
             .output()?;
