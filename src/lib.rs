@@ -18,6 +18,7 @@ mod login;
 mod mint;
 mod oidc;
 mod ops;
+mod policy;
 mod service;
 mod sessions;
 mod store;
@@ -33,10 +34,15 @@ pub use service::{Listeners, ServeError, Service, StartError};
 pub mod inside {
     pub use crate::clock::{StoreTime, Timestamp};
     pub use crate::ids::{
-        Digest, Identity, IdentityError, ProviderName, RequestId, Secret256, Subject, SubjectError,
-        SubjectKey,
+        Digest, Identity, IdentityError, ProviderName, Reference, RequestId, Secret256, Subject,
+        SubjectError, SubjectKey,
     };
     pub use crate::telemetry::Metrics;
+
+    /// The policy.
+    pub mod policy {
+        pub use crate::policy::*;
+    }
 
     /// The store.
     pub mod store {

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// What the identities of guests begin with, and those of members never (contract §4).
+pub const GUEST_PREFIX: &str = "guest-";
+
 /// A Conversations identity within the rules of the contract, §4: 1 to 256 characters of `[A-Za-z0-9._~-]`, and nothing
 /// that Twilio could take for a SID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +35,18 @@ impl Identity {
             return Err(IdentityError::LooksLikeSid);
         }
         Ok(Self(raw.into()))
+    }
+
+    /// Checks `raw` as [`parse`](Self::parse) does, and that it is no guest's: what a rule may make of claims.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`], a variant for each rule.
+    pub fn parse_member(raw: &str) -> Result<Self, IdentityError> {
+        if raw.starts_with(GUEST_PREFIX) {
+            return Err(IdentityError::GuestNamespace);
+        }
+        Self::parse(raw)
     }
 
     /// The identity as Twilio sees it.
@@ -67,6 +82,9 @@ pub enum IdentityError {
     /// It is `US` or `MB` followed by 32 hex digits.
     #[error("an identity must not look like a Twilio SID (US or MB and 32 hex digits)")]
     LooksLikeSid,
+    /// It begins as guests' identities do.
+    #[error("an identity that begins with {GUEST_PREFIX} is a guest's")]
+    GuestNamespace,
 }
 
 #[cfg(test)]
@@ -97,5 +115,17 @@ mod tests {
         assert_eq!(Identity::parse(&format!("MB{hex}")), Err(IdentityError::LooksLikeSid));
         assert!(Identity::parse(&format!("us{hex}")).is_ok());
         assert!(Identity::parse(&format!("US{}", &hex[1..])).is_ok());
+    }
+
+    #[test]
+    fn a_member_never_has_a_guests_identity() {
+        for guest in ["guest-", "guest-0001", "guest-é"] {
+            assert_eq!(Identity::parse_member(guest), Err(IdentityError::GuestNamespace));
+        }
+        for member in ["guest", "guest_1", "Guest-1", "my-guest-1"] {
+            assert!(Identity::parse_member(member).is_ok(), "{member}");
+        }
+        assert_eq!(Identity::parse_member(""), Err(IdentityError::Empty));
+        assert!(Identity::parse("guest-1").is_ok());
     }
 }

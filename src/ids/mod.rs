@@ -10,7 +10,7 @@ mod subject;
 use std::fmt;
 use std::sync::Arc;
 
-pub use conversations::{Identity, IdentityError};
+pub use conversations::{GUEST_PREFIX, Identity, IdentityError};
 pub use random::{Digest, Reference, RequestId, Secret256};
 pub use subject::{Subject, SubjectError, SubjectKey};
 

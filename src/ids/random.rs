@@ -129,12 +129,30 @@ impl fmt::Display for RequestId {
 pub struct Reference([u8; 10]);
 
 impl Reference {
+    /// Crockford's base 32: digits and letters without I, L, O and U.
+    const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
     /// A fresh reference.
     pub fn random() -> Self {
-        const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
         let mut symbols = [0; 10];
         fill_random(&mut symbols);
-        Self(symbols.map(|byte| SYMBOLS[usize::from(byte % 32)]))
+        Self(symbols.map(|byte| Self::SYMBOLS[usize::from(byte % 32)]))
+    }
+
+    /// Reads a reference as people write it down: in either case, with its dash, others or none, and with O for 0, I or L for 1;
+    /// `None` for anything else.
+    pub fn parse(raw: &str) -> Option<Self> {
+        let mut symbols = [0; 10];
+        let mut places = symbols.iter_mut();
+        for byte in raw.bytes().filter(|byte| *byte != b'-') {
+            let symbol = match byte.to_ascii_uppercase() {
+                b'O' => b'0',
+                b'I' | b'L' => b'1',
+                symbol => symbol,
+            };
+            *places.next()? = Some(symbol).filter(|symbol| Self::SYMBOLS.contains(symbol))?;
+        }
+        places.next().is_none().then_some(Self(symbols))
     }
 }
 
@@ -230,5 +248,21 @@ mod tests {
         assert!(
             text.chars().all(|c| c == '-' || (c.is_ascii_alphanumeric() && !"ILOU".contains(c)))
         );
+    }
+
+    #[test]
+    fn a_reference_survives_how_people_write_it_down() {
+        let reference = Reference::random();
+        let text = reference.to_string();
+
+        for written in [text.clone(), text.to_lowercase(), text.replace('-', "")] {
+            assert_eq!(Reference::parse(&written), Some(reference), "{written}");
+        }
+        assert_eq!(Reference::parse("olil0-oooo9"), Reference::parse("01110-00009"));
+        for bad in
+            ["", "7K3M9-QX2T", "7K3M9-QX2TBB", "7K3M9-QX2TU", "7K3M9 QX2TB", "7K3M9-QX2T\u{e9}"]
+        {
+            assert_eq!(Reference::parse(bad), None, "{bad}");
+        }
     }
 }

@@ -64,6 +64,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("sessions", 4, &["clock", "ids", "store"]),
     ("identity", 3, &["ids", "store"]),
     ("limits", 3, &["ids", "store"]),
+    ("policy", 3, &["clock", "ids"]),
     ("token", 3, &["clock", "ids"]),
     ("store", 2, &["clock", "ids", "telemetry"]),
     ("oidc", 2, &["clock", "ids", "telemetry"]),
