@@ -37,7 +37,7 @@ pub mod inside {
         Digest, Identity, IdentityError, ProviderName, Reference, RequestId, Secret256, Subject,
         SubjectError, SubjectKey,
     };
-    pub use crate::telemetry::Metrics;
+    pub use crate::telemetry::{AUDIT, JsonLines, Metrics};
 
     /// The policy.
     pub mod policy {

@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Signals, block_on, complain};
+use super::{Exit, Signals, block_on, complain, start_log};
 use crate::demo::{self, DemoError};
-use crate::telemetry::{self, Format, Settings, explain};
+use crate::telemetry::{AUDIT, Format, Settings, explain};
 
 pub(super) fn run(listen: Option<SocketAddr>) -> Exit {
     // What people shall see is the URL; of the log only what is amiss, and what the reference on a page stands for.
-    let filter = "warn,vestibule::http::problem=info".to_owned();
-    telemetry::start_log(&Settings { format: Format::Text, filter, pii: false });
+    let filter = format!("warn,vestibule::http::problem=info,{AUDIT}=off");
+    if let Err(exit) = start_log(&Settings { format: Format::Text, filter, pii: false }) {
+        return exit;
+    }
     block_on(until_a_signal(listen))
 }
 

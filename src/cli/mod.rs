@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Fault;
-use crate::telemetry::explain;
+use crate::telemetry::{self, explain};
 
 /// An OIDC adapter for Twilio Conversations: a login at your identity provider becomes a signed access token.
 #[derive(Parser)]
@@ -82,12 +82,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     install_cryptography();
-    match arguments.command {
+    let exit = match arguments.command {
         Command::Serve(file) => serve::run(file.config.as_deref()),
         Command::Demo(demo) => demo::run(demo.listen),
         Command::Check(file) => check::run(file.config.as_deref()),
-    }
-    .into()
+    };
+    telemetry::flush();
+    exit.into()
 }
 
 impl From<Exit> for ExitCode {
@@ -145,10 +146,15 @@ impl Signals {
     }
 }
 
+/// Starts the log, or says why there is none.
+fn start_log(settings: &telemetry::Settings) -> Result<(), Exit> {
+    telemetry::start_log(settings)
+        .map_err(|error| complain(&format!("the log does not start: {error}"), Exit::Away))
+}
+
 /// Says why the command ends, on standard error.
 fn complain(what: &str, exit: Exit) -> Exit {
-    // When standard error is closed, nobody is there to be told.
-    let _nobody_reads = writeln!(io::stderr().lock(), "vestibule: {what}");
+    telemetry::say(&format!("vestibule: {what}\n"));
     exit
 }
 

@@ -6,18 +6,20 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Signals, block_on, complain, files, list};
+use super::{Exit, Signals, block_on, complain, files, list, start_log};
 use crate::config::Config;
 use crate::service::{Listeners, Service, StartError};
 use crate::store::OpenError;
-use crate::telemetry::{self, explain};
+use crate::telemetry::explain;
 
 pub(super) fn run(file: Option<&Path>) -> Exit {
     let config = match files::load(file) {
         Ok(config) => config,
         Err(faults) => return list(&faults, io::stderr()),
     };
-    telemetry::start_log(&config.log);
+    if let Err(exit) = start_log(&config.log) {
+        return exit;
+    }
     for warning in &config.warnings {
         tracing::warn!("configuration: {warning}");
     }
