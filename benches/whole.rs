@@ -1,7 +1,7 @@
 //! What a warm `POST /token` costs, as a ratio to a bare axum route that answers JSON of the same size.
 //!
 //! `cargo bench --bench whole` starts a real Redis, the bare route and two Vestibules (limits off, limits on), each server on the
-//! first core, load and Redis on the second, and lets `wrk` ask them in turn, five rounds. It prints medians and ratios, then
+//! first core, load, Redis and who reads the log (`cat`, through a pipe) on the second, and lets `wrk` ask them in turn, five rounds. It prints medians and ratios, then
 //! what a start costs. `-- --seconds 2 --rounds 1` makes it quick, `--connections N` another load. Needs `redis-server`, `wrk` and `taskset`.
 
 #![expect(clippy::print_stdout, reason = "what a bench finds is for whoever runs it")]
@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Serialize;
-use vestibule::inside::store::{NewSession, SessionKey, Settings, Store};
-use vestibule::inside::{Identity, Metrics, ProviderName, Secret256, Subject};
+use vestibule::inside::store::{
+    self, NewSession, NewStanding, SessionKey, Settings, Store, Verdict,
+};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject, Timestamp};
 
 /// How many signed-in devices ask in turn: enough that none comes near a limit of a thousand a second.
 const SESSIONS: usize = 256;
@@ -173,8 +175,16 @@ impl Server {
 
     fn wait(name: &'static str, command: &mut Command, port: u16) -> Outcome<Self> {
         let begun = Instant::now();
-        let process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut process =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        // Whoever reads the log does it on the other core; it ends with the pipe.
+        if let Some(log) = process.stderr.take() {
+            Command::new("taskset")
+                .args(["-c", "1", "cat"])
+                .stdin(log)
+                .stdout(Stdio::null())
+                .spawn()?;
+        }
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut server = Self { name, address, process, ready: Duration::ZERO };
         while TcpStream::connect(address).is_err() {
@@ -292,15 +302,33 @@ fn cookies(redis: &Server) -> Outcome<Vec<String>> {
             let session = NewSession {
                 key: SessionKey { subject: subject.key(), id: secret.digest() },
                 identity: Identity::parse(&format!("7d0c2a0e-0000-5000-8000-{n:012}"))?,
-                provider: ProviderName::parse("away").ok_or("a provider's name")?,
-                friendly_name: Some("Alice Example".to_owned()),
+                bound: false,
+                seen: Timestamp::from_millis(0),
                 lifetime: Duration::from_hours(8),
                 idle: Duration::from_hours(8),
+                standing: standing(subject.clone())?,
             };
             store.open_session(&session).await?;
             cookies.push(format!("{}.{}", subject.key(), secret.reveal()));
         }
         Ok(cookies)
+    })
+}
+
+/// What a login at a provider of some size leaves of somebody.
+fn standing(subject: Subject) -> Outcome<NewStanding> {
+    // The first token of each is decided anew, for the mark is of no policy there is; those that follow find that decision.
+    let claims = format!(r#"{{"sub":"{}","filler":"{}"}}"#, subject.value(), "x".repeat(2000));
+    Ok(NewStanding {
+        subject,
+        provider: ProviderName::parse("away").ok_or("a provider's name")?,
+        claims,
+        verdict: Verdict {
+            mark: Digest::of(b"policy"),
+            outcome: store::Outcome::Allowed { token_ttl: None },
+        },
+        decision: r#"{"friendly_name":"Alice Example"}"#.to_owned(),
+        keep: Duration::from_hours(8),
     })
 }
 

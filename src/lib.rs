@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod config;
 mod demo;
+mod denials;
 mod http;
 mod identity;
 mod ids;

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::denials::Denials;
 use crate::identity::Bindings;
 use crate::limits::Limits;
 use crate::login::{self, Login};
-use crate::mint::Mint;
+use crate::mint::{self, Judge, Mint};
 use crate::oidc::Provider;
 use crate::sessions::Sessions;
 use crate::store::Store;
@@ -91,20 +92,24 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`StartError::Store`] when the store's file is another process's or its URL none; [`StartError::Provider`] when a private
-    /// key cannot be used; [`StartError::Metrics`] never in practice.
+    /// [`StartError::Store`] when the store's file is another process's, has no folder or cannot be read, or its URL is none;
+    /// [`StartError::Provider`] when an issuer or a private key cannot be used, or no HTTP client can be built;
+    /// [`StartError::Metrics`] never in practice.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new()?;
         let store = Arc::new(Store::open(&config.store, &metrics).await?);
         let mut providers = Vec::new();
+        let mut judges = Vec::new();
         let mut max_ages = HashMap::new();
         let mut last_words = LAST_WORDS;
-        for login::Settings { provider, max_age } in config.providers {
+        for login::Settings { provider, max_age, policy } in config.providers {
             let name = provider.name.clone();
             last_words = last_words.max(provider.timeout + LAST_WORDS);
             let provider = Provider::new(provider, &metrics)
                 .map_err(|source| StartError::Provider { name: name.to_string(), source })?;
-            providers.push(Arc::new(provider));
+            let provider = Arc::new(provider);
+            judges.push(Judge::new(provider.clone(), policy, &metrics));
+            providers.push(provider);
             max_ages.insert(name, max_age);
         }
         let limit = config.limits.tokens;
@@ -112,12 +117,24 @@ impl Service {
         let limits = Limits::new(store.clone(), config.limits);
         let public_url = config.server.public_url.clone();
         let login = Login::new(providers.clone(), store.clone(), limits, public_url);
-        let bindings = Bindings::new(store.clone());
-        let mint = Mint::new(bindings, sessions.clone(), Signer::new(config.twilio));
+        let mint_rooms = mint::Rooms {
+            store: store.clone(),
+            bindings: Bindings::new(store.clone()),
+            sessions: sessions.clone(),
+            denials: Denials::new(store.clone(), config.denials.clone()),
+            signer: Signer::new(config.twilio),
+        };
+        let mint = Mint::new(judges, mint_rooms, config.mint);
         let rooms = http::Rooms { login, sessions, mint };
+        let ops_rooms = ops::Rooms {
+            store: store.clone(),
+            providers: providers.clone(),
+            metrics: metrics.clone(),
+            denials: config.denials,
+        };
         Ok(Self {
             public: http::service(&config.server, rooms, &metrics, config.log.pii),
-            ops: ops::router(store.clone(), providers.clone(), metrics.clone()),
+            ops: ops::router(&config.ops, ops_rooms),
             store,
             providers,
             metrics,

@@ -47,6 +47,8 @@ pub struct Grant<'a> {
     pub now: Timestamp,
     /// When the ground that it stands on ends.
     pub ground_ends: Timestamp,
+    /// How long the policy lets it live; it can only shorten what is configured.
+    pub token_ttl: Option<Duration>,
 }
 
 /// A signed token and its end.
@@ -82,10 +84,10 @@ impl Signer {
         Self { settings, key, header }
     }
 
-    /// Signs a token that ends at the earliest of `now` + `ttl`, the end of its ground and [`LONGEST`]; `None` when that
-    /// leaves less than [`SHORTEST`].
+    /// Signs a token that ends at the earliest of `now` + `ttl`, what the policy allows, the end of its ground and [`LONGEST`];
+    /// `None` when that leaves less than [`SHORTEST`].
     pub fn sign(&self, grant: &Grant<'_>) -> Option<AccessToken> {
-        let life = self.settings.ttl.min(LONGEST);
+        let life = grant.token_ttl.unwrap_or(LONGEST).min(self.settings.ttl).min(LONGEST);
         let expires = grant.now.plus(life).min(grant.ground_ends);
         if grant.now.until(expires) < SHORTEST {
             return None;
@@ -156,10 +158,24 @@ mod tests {
     }
 
     fn sign(signer: &Signer, ground: Duration) -> Option<AccessToken> {
+        sign_within(signer, ground, None)
+    }
+
+    fn sign_within(
+        signer: &Signer,
+        ground: Duration,
+        token_ttl: Option<Duration>,
+    ) -> Option<AccessToken> {
         let now = Timestamp::from_millis(NOW * 1000 + 999);
         let identity = Identity::parse("alice").unwrap();
         let id = RequestId::unique();
-        signer.sign(&Grant { identity: &identity, id, now, ground_ends: now.plus(ground) })
+        signer.sign(&Grant {
+            identity: &identity,
+            id,
+            now,
+            ground_ends: now.plus(ground),
+            token_ttl,
+        })
     }
 
     fn decode(jwt: &str) -> (Value, Value) {
@@ -230,6 +246,16 @@ mod tests {
         assert_eq!(ends(Duration::from_hours(1), Duration::from_hours(9)), 3600);
         assert_eq!(ends(Duration::from_hours(1), Duration::from_mins(7)), 7 * 60);
         assert_eq!(ends(Duration::from_hours(99), Duration::from_hours(99)), 86_100);
+    }
+
+    #[test]
+    fn a_policy_shortens_a_tokens_life_and_never_lengthens_it() {
+        let signer = signer(None, Duration::from_hours(1));
+        let lives =
+            |ttl| sign_within(&signer, Duration::from_hours(9), Some(ttl)).unwrap().expires_in;
+
+        assert_eq!(lives(Duration::from_mins(20)), 20 * 60);
+        assert_eq!(lives(Duration::from_hours(2)), 3600);
     }
 
     #[test]

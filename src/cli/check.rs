@@ -97,6 +97,10 @@ async fn ask_provider(provider: &Provider, findings: &mut Findings) {
             .bad(Exit::No, format!("{name}: nobody can log in, for no ID token can be verified"));
     }
     findings.good(&name);
+    let tenants = &provider.settings().tenants;
+    if !tenants.is_empty() {
+        findings.detail(format!("tenants   {}", tenants.join(", ")));
+    }
     findings.detail(format!("login     {}", found.authorization_endpoint));
     findings.detail(format!("token     {}", found.token_endpoint));
     if let Some(userinfo) = &found.userinfo_endpoint {

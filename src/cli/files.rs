@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, Review};
 
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT: &str = "./vestibule.toml";
@@ -19,6 +19,22 @@ const LONGEST: u64 = 1024 * 1024;
 ///
 /// Every [`Fault`] there is, at least one.
 pub(super) fn load(file: Option<&Path>) -> Result<Config, Vec<Fault>> {
+    read_with(file, |text, variables| Config::parse(text, variables, &read))
+}
+
+/// As [`load`], for a look at what needs no secrets: those that are not at hand are no fault.
+///
+/// # Errors
+///
+/// Every other [`Fault`] there is, at least one.
+pub(super) fn review(file: Option<&Path>) -> Result<Review, Vec<Fault>> {
+    read_with(file, |text, variables| Config::review(text, variables, &read))
+}
+
+fn read_with<T>(
+    file: Option<&Path>,
+    parse: impl FnOnce(&str, Vec<(String, String)>) -> Result<T, Vec<Fault>>,
+) -> Result<T, Vec<Fault>> {
     let (variables, mut faults) = variables();
     let text = match (read(file.unwrap_or(Path::new(DEFAULT))), file) {
         (Ok(text), _) => text,
@@ -34,7 +50,7 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, Vec<Fault>> {
             return Err(faults);
         }
     };
-    match Config::parse(&text, variables, &read) {
+    match parse(&text, variables) {
         Ok(config) if faults.is_empty() => Ok(config),
         Ok(_) => Err(faults),
         Err(further) => {

@@ -1,12 +1,18 @@
 //! The command line: arguments in, exit code out; each command a file.
 //!
 //! Owns what is said on standard output and error before and after the log, sockets, signals, and the exit codes. Does not own
-//! what is served (`service`) nor what a good configuration is (`config`).
+//! what is served (`service`), what a good configuration is (`config`), nor what operators may look up and change (`ops`).
 
+mod access;
 mod check;
+mod client;
 mod demo;
+mod explain;
 mod files;
+mod move_identity;
 mod serve;
+mod terminal;
+mod what_if;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -20,6 +26,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Fault;
+use crate::login;
+use crate::store::StoreError;
 use crate::telemetry::{self, explain};
 
 /// An OIDC adapter for Twilio Conversations: a login at your identity provider becomes a signed access token.
@@ -43,6 +51,30 @@ enum Command {
     /// Say everything that is wrong with the configuration, then ask each provider and the store.
     #[command(after_help = "Example:\n  vestibule check --config /etc/vestibule/vestibule.toml")]
     Check(ConfigFile),
+    /// Say why somebody was not let in, who an identity is, or what a provider's policy makes of claims.
+    ///
+    /// Shows each rule with its value or error, the decision, and the identity. Role, conversations and attributes are decided and
+    /// shown only: writing them to Twilio comes with a later version.
+    #[command(after_help = "Examples:\n  vestibule explain 7K3M9-QX2TB\n  \
+        vestibule explain 542cbca3-8a8c-5efd-8e85-bc65d6f6f011 --json\n  \
+        vestibule explain --provider corp claims.json\n\n\
+        With --provider nothing is asked of store or network, and no secret has to be at hand. Exit codes: 0 let in or found, \
+        1 denied or not found.")]
+    Explain(Explain),
+    /// Try a changed configuration's policies on the last claims of everybody who is known, and say for whom something changes.
+    ///
+    /// Changes nothing. Role, conversations and attributes are decided and shown only: writing them to Twilio comes with a later
+    /// version.
+    #[command(after_help = "Example:\n  \
+        vestibule what-if vestibule.new.toml --config /etc/vestibule/vestibule.toml\n\n\
+        The new file is a whole configuration; its secrets need not be at hand. Exit codes: 0 nobody loses access, \
+        1 somebody does, or gets an identity that another has.")]
+    WhatIf(WhatIf),
+    /// Give an identity to another subject: for somebody whom the provider calls otherwise now. All sessions of both end.
+    #[command(after_help = "Example:\n  \
+        vestibule move-identity 542cbca3-8a8c-5efd-8e85-bc65d6f6f011 --provider corp --subject 00u1a2b3\n\n\
+        A move that stopped half way is finished by the same command. Exit codes: 0 moved, 1 not moved.")]
+    MoveIdentity(MoveIdentity),
 }
 
 #[derive(Args)]
@@ -57,6 +89,70 @@ struct Demo {
     /// Where the page to open is served; a loopback address, port 0 for any free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+struct Explain {
+    /// A denial's reference, or an identity; with --provider, a file that holds claims as a JSON object.
+    #[arg(value_name = "WHAT")]
+    what: OsString,
+    /// Whose policy is to look at the claims in the file.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Args)]
+struct WhatIf {
+    /// The configuration to try.
+    #[arg(value_name = "NEW.toml")]
+    new: PathBuf,
+    /// Print a JSON object for each change, and one at the end.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Args)]
+struct MoveIdentity {
+    /// The identity.
+    #[arg(value_name = "IDENTITY")]
+    identity: String,
+    /// The provider of the subject that is to have it.
+    #[arg(long, value_name = "NAME")]
+    provider: String,
+    /// What the provider's subject claim says of that subject.
+    #[arg(long, value_name = "VALUE")]
+    subject: String,
+    /// The subject's issuer; only for a provider with many tenants.
+    #[arg(long, value_name = "ISSUER")]
+    issuer: Option<String>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+/// Why a command cannot do what it was asked to.
+#[derive(Debug)]
+struct Trouble {
+    exit: Exit,
+    text: String,
+}
+
+impl Trouble {
+    fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into() }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::new(Exit::Away, explain(&error))
+    }
 }
 
 /// How a command ended: the contract's exit codes (§8).
@@ -86,6 +182,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(file) => serve::run(file.config.as_deref()),
         Command::Demo(demo) => demo::run(demo.listen),
         Command::Check(file) => check::run(file.config.as_deref()),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::WhatIf(arguments) => what_if::run(&arguments),
+        Command::MoveIdentity(arguments) => move_identity::run(&arguments),
     };
     telemetry::flush();
     exit.into()
@@ -113,6 +212,24 @@ fn block_on(work: impl Future<Output = Exit>) -> Exit {
             complain(&format!("the runtime does not start: {}", explain(&error)), Exit::Away)
         }
     }
+}
+
+/// The provider with this name.
+fn provider_named<'a>(
+    name: &str,
+    providers: &'a [login::Settings],
+) -> Result<&'a login::Settings, Trouble> {
+    let names = || providers.iter().map(|it| it.provider.name.as_str());
+    providers.iter().find(|it| it.provider.name.as_str() == name).ok_or_else(|| {
+        let known = names().collect::<Vec<_>>().join(", ");
+        let text = format!("there is no provider {}; there are: {known}", terminal::escaped(name));
+        Trouble::new(Exit::Usage, text)
+    })
+}
+
+/// Runs a command that can be in trouble, and says so.
+fn answer(work: impl Future<Output = Result<Exit, Trouble>>) -> Exit {
+    block_on(async { work.await.unwrap_or_else(|Trouble { exit, text }| complain(&text, exit)) })
 }
 
 /// The signals that end a process: SIGTERM, and SIGINT from a terminal.

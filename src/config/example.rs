@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use toml::Table;
+use toml::{Table, Value};
 
+use super::reader::Secrets;
 use super::{Config, Fault, forms, reader};
 
 const EXAMPLE: &str = include_str!("../../vestibule.example.toml");
@@ -16,6 +17,7 @@ fn stand_in(path: &Path) -> io::Result<String> {
     let text = match path.to_str() {
         Some("/run/secrets/vestibule_seal_key") => "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n",
         Some("/run/secrets/corp_private_key.pem") => "-----BEGIN PRIVATE KEY-----\n",
+        Some("/run/secrets/vestibule_ops_token") => "a-token-of-more-than-16\n",
         Some("/run/secrets/store_url") => "redis://:a-password-of-16@127.0.0.1\n",
         Some(
             "/run/secrets/twilio_api_key_secret"
@@ -59,6 +61,48 @@ fn the_example_is_a_good_configuration() {
 }
 
 #[test]
+fn a_review_needs_no_secret() {
+    let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
+    let others = |line: &str| {
+        let (key, _) = line.split_once('=').unwrap_or_default();
+        let beside_another =
+            ["#token ", "#url_file ", "#api_key_secret ", "#client_secret ", "#key "];
+        let of_others = line.starts_with("#private_key") || line.starts_with("#acknowledge");
+        !beside_another.contains(&key) && !of_others
+    };
+    for text in [EXAMPLE.to_owned(), with(others)] {
+        let without_secrets = text.lines().filter(|line| !line.starts_with("client_secret_file"));
+        let without_secrets = without_secrets.collect::<Vec<_>>().join("\n");
+
+        for text in [text, without_secrets] {
+            assert_eq!(Config::review(&text, [], &none).unwrap().providers.len(), 1);
+            assert!(Config::parse(&text, [], &none).is_err());
+        }
+    }
+    for auth in ["client_secret_post", "private_key_jwt", "none"] {
+        let text = EXAMPLE.replace("client_secret_file", "#client_secret_file");
+        let text = text.replace(
+            "#client_auth = \"client_secret_basic\"",
+            &format!("client_auth = \"{auth}\""),
+        );
+
+        assert!(Config::review(&text, [], &none).is_ok(), "{auth}");
+    }
+}
+
+#[test]
+fn a_review_finds_every_other_fault() {
+    let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
+    let text =
+        EXAMPLE.replace("client_id", "clientid").replace("[server]", "[server]\nlisten = 8080");
+
+    let faults = Config::review(&text, [], &none).unwrap_err();
+
+    let keys = faults.iter().map(|fault| fault.key.as_str()).collect::<Vec<_>>();
+    assert_eq!(keys, ["server.listen", "provider[0].client_id", "provider[0].clientid"]);
+}
+
+#[test]
 fn the_example_shows_the_defaults() {
     let shown = parse(&with(|line| !is_example(line))).unwrap();
 
@@ -78,6 +122,7 @@ fn each_example_of_the_example_is_well_formed() {
         for fault in faults {
             let expected = fault.problem.starts_with("is set beside the same key")
                 || fault.problem.starts_with("is of no use with this client_auth")
+                || fault.problem.starts_with("is a lint that finds nothing here")
                 || fault.problem.starts_with("stands in Vestibule's own documents");
             assert!(expected, "{example}: {fault}");
         }
@@ -94,13 +139,23 @@ fn the_example_has_every_key_and_no_other() {
             table = format!("VESTIBULE__{}__0", name.to_uppercase().replace('.', "__"));
         } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             table = format!("VESTIBULE__{}", name.to_uppercase().replace('.', "__0__"));
-        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-            shown.insert(format!("{table}__{}", key.to_uppercase()));
+        } else if line.contains(" = ") && !line.starts_with('#') {
+            for (key, value) in line.parse::<Table>().unwrap() {
+                let key = format!("{table}__{}", key.to_uppercase());
+                match value.as_array().and_then(|list| list.first()).and_then(Value::as_table) {
+                    Some(first) => {
+                        shown.extend(
+                            first.keys().map(|part| format!("{key}__0__{}", part.to_uppercase())),
+                        );
+                    }
+                    None => drop(shown.insert(key)),
+                }
+            }
         }
     }
 
-    let everything: Table = with(|line| !is_example(line)).parse().unwrap();
-    let (_, notes) = reader::read_all(everything, [], &stand_in, super::read);
+    let everything: Table = with(|_| true).parse().unwrap();
+    let (_, notes) = reader::read_all(everything, [], &stand_in, Secrets::Needed, super::read);
 
     assert_eq!(shown, notes.asked);
 }
@@ -162,9 +217,16 @@ fn documents(root: &Path) -> Vec<std::path::PathBuf> {
 /// The values that a line gives to a key that holds a secret, in TOML or as a variable.
 fn secrets_of(line: &str) -> Vec<&str> {
     let mut found = Vec::new();
-    for name in
-        ["api_key_secret", "client_secret", "key", "API_KEY_SECRET", "CLIENT_SECRET", "__KEY"]
-    {
+    for name in [
+        "api_key_secret",
+        "client_secret",
+        "key",
+        "token",
+        "API_KEY_SECRET",
+        "CLIENT_SECRET",
+        "__KEY",
+        "__TOKEN",
+    ] {
         for (at, _) in line.match_indices(name) {
             let Some(value) = line[at + name.len()..].trim_start().strip_prefix('=') else {
                 continue;

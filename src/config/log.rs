@@ -7,7 +7,7 @@ use crate::telemetry::{Format, Settings};
 
 /// - `format`: `json`, one object a line, or `text`, for people. Default `json`.
 /// - `pii`: whether e-mail and IP addresses may stand in the log. Default `false`.
-/// - `filter`: what to log, as `RUST_LOG` spells it. Default `info`. Too much, and the log costs more than the service; too little,
+/// - `filter`: what to log, as `RUST_LOG` spells it. Default `info`. It leaves the audit log alone unless it names it. Too much, and the log costs more than the service; too little,
 ///   and the reference on a person's error page leads nowhere.
 pub(super) fn read(log: &mut Section<'_, '_>) -> Option<Settings> {
     let format = log.optional("format", &FORMAT, Format::Json);

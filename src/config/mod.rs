@@ -4,7 +4,9 @@
 //! file, the environment or a file of secrets itself: it is handed all three.
 
 mod forms;
+mod issuer;
 mod log;
+mod policy;
 mod provider;
 mod reader;
 mod server;
@@ -22,8 +24,8 @@ use toml::Table;
 use toml::de::DeTable;
 
 pub use self::reader::Fault;
-use self::reader::{Notes, Section};
-use crate::{http, limits, login, ops, sessions, telemetry, token};
+use self::reader::{Notes, ReadFile, Secrets, Section};
+use crate::{denials, http, limits, login, mint, ops, sessions, telemetry, token};
 
 /// Everything that a running service is told, checked, without a contradiction.
 #[derive(Clone, Debug)]
@@ -34,18 +36,29 @@ pub struct Config {
     pub(crate) ops: ops::Settings,
     /// `[store]`
     pub(crate) store: crate::store::Settings,
-    /// `[session]`
+    /// `[session]`, what ends one.
     pub(crate) session: sessions::Settings,
+    /// `[session]`, what is kept of people.
+    pub(crate) mint: mint::Settings,
     /// `[twilio]`
     pub(crate) twilio: token::Settings,
     /// `[[provider]]`, at least one.
     pub(crate) providers: Vec<login::Settings>,
     /// `[limits]`
     pub(crate) limits: limits::Settings,
+    /// `[denials]`
+    pub(crate) denials: denials::Settings,
     /// `[log]`
     pub(crate) log: telemetry::Settings,
     /// What works but is probably not meant, a sentence each.
     pub(crate) warnings: Vec<String>,
+}
+
+/// What can be said of a configuration without its secrets.
+#[derive(Debug)]
+pub(crate) struct Review {
+    /// `[[provider]]`, at least one; another text stands where a client's secret would.
+    pub(crate) providers: Vec<login::Settings>,
 }
 
 impl Config {
@@ -60,12 +73,45 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         read_file: &dyn Fn(&Path) -> io::Result<String>,
     ) -> Result<Self, Vec<Fault>> {
-        let (config, notes) = reader::read_all(table(text)?, environment, read_file, read);
-        let Notes { faults, warnings, .. } = notes;
-        match config {
-            Some(config) if faults.is_empty() => Ok(Self { warnings, ..config }),
-            _ => Err(faults),
-        }
+        parse(text, environment, read_file, Secrets::Needed)
+    }
+
+    /// Reads as [`Config::parse`] does the configuration of a service that is served elsewhere: a secret that is not at hand is no
+    /// fault, and what cannot be served without one is left out of the answer.
+    ///
+    /// # Errors
+    ///
+    /// Every other [`Fault`] there is, at least one.
+    pub(crate) fn review(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+        read_file: ReadFile<'_>,
+    ) -> Result<Review, Vec<Fault>> {
+        let config = parse(text, environment, read_file, Secrets::StoodInFor)?;
+        Ok(Review { providers: config.providers })
+    }
+}
+
+fn parse(
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+    read_file: ReadFile<'_>,
+    secrets: Secrets,
+) -> Result<Config, Vec<Fault>> {
+    let (config, notes) = reader::read_all(table(text)?, environment, read_file, secrets, read);
+    let Notes { faults, warnings, .. } = notes;
+    match config {
+        Some(config) if faults.is_empty() => Ok(Config { warnings, ..config }),
+        _ => Err(faults),
+    }
+}
+
+/// What tests see of the inside.
+#[cfg(feature = "inside")]
+impl Config {
+    /// Each provider's policy, by the providers' names.
+    pub fn policies(&self) -> impl Iterator<Item = &crate::policy::Policy> {
+        self.providers.iter().map(|provider| &*provider.policy)
     }
 }
 
@@ -79,6 +125,7 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     let mut before = Vec::new();
     let providers = root.each("provider", |provider| provider::read(provider, &mut before));
     let limits = root.within("limits", session::read_limits);
+    let denials = root.within("denials", session::read_denials);
     let log = root.within("log", log::read);
 
     if providers.as_ref().is_some_and(Vec::is_empty) {
@@ -88,9 +135,14 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
             "Without one nobody can log in: add a [[provider]].",
         );
     }
+    if let Some(providers) = &providers {
+        let policies = providers.iter();
+        let policies = policies.map(|login| (&*login.policy, login.provider.issuer.as_str()));
+        policy::warn(root, &policies.collect::<Vec<_>>());
+    }
     if let (Some(twilio), Some(providers)) = (&twilio, &providers) {
-        for (place, _) in
-            providers.iter().enumerate().filter(|(_, provider)| provider.max_age < twilio.ttl)
+        let ends_early = |provider: &login::Settings| provider.max_age < twilio.ttl;
+        for (place, _) in providers.iter().enumerate().filter(|(_, provider)| ends_early(provider))
         {
             root.warn(
                 &format!("provider[{place}].max_age"),
@@ -98,14 +150,17 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
             );
         }
     }
+    let (session, mint) = session?;
     Some(Config {
         server: server?,
         ops: ops?,
         store: store?,
-        session: session?,
+        session,
+        mint,
         twilio: twilio?,
         providers: providers?,
         limits: limits?,
+        denials: denials?,
         log: log?,
         warnings: Vec::new(),
     })

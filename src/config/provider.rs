@@ -5,6 +5,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::forms::{self, TEXT};
+use super::issuer::{self, ISSUER};
+use super::policy;
 use super::reader::{Form, Section};
 use crate::ids::ProviderName;
 use crate::login::Settings;
@@ -12,7 +14,10 @@ use crate::oidc::{self, Algorithm, ClientAuth};
 
 /// - `name`: stands in URLs, `/login/{name}` and `/callback/{name}`; 1 to 32 of `[a-z0-9-]`. Compulsory, unique.
 /// - `title`: what people read on its button. Default the name.
-/// - `issuer`: exactly as its discovery document and ID tokens spell it. Compulsory.
+/// - `issuer`: exactly as its discovery document and ID tokens spell it. Compulsory. With `{tenantid}` in its path it stands for
+///   those of `tenants`.
+/// - `tenants`: whose people may sign in, by the ids of their tenants; compulsory with `{tenantid}`, and of no use without. One too
+///   many, and strangers come in as far as the policy lets them; one too few, and its people get `login_failed`.
 /// - `client_id`: what it calls us. Compulsory.
 /// - `client_auth`: how we prove that we are this client: `client_secret_basic`, `client_secret_post`, `private_key_jwt` or `none`.
 ///   Default `client_secret_basic`. Never tried in turn.
@@ -25,33 +30,43 @@ use crate::oidc::{self, Algorithm, ClientAuth};
 ///   the company let go stays; too short, and everybody signs in again all day.
 /// - `timeout`: how long the provider may take over one step of a login, all its answers together. Default `15s`, from 1 second
 ///   to 1 minute. Too short, and slow providers never log anybody in; too long, and a hanging provider keeps people waiting.
-/// - `policy.allow`: `"true"`. Compulsory, so that nobody lets everybody in by forgetting it.
+/// - `string_email_verified`: whether the string `"true"` says that an e-mail is verified, as Cognito sends it. Default `false`.
+/// - `policy`: its own table.
 pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> Option<Settings> {
     let name = provider.required("name", &NAME);
     let title = provider.optional("title", &OPTIONAL_TEXT, None);
     let issuer = provider.required("issuer", &ISSUER);
+    let tenants = issuer::tenants(provider, issuer.as_deref());
     let client_id = provider.required("client_id", &CLIENT_ID);
     let client_auth = client_auth(provider);
     let scopes = scopes(provider);
-    let subject_claim = provider.optional("subject_claim", &SUBJECT_CLAIM, "sub".to_owned());
+    let subject_claim = subject_claim(provider, issuer.as_deref());
     let algorithms = provider.list("algorithms", &ALGORITHM, &["RS256", "ES256", "EdDSA", "PS256"]);
     if algorithms.as_ref().is_some_and(Vec::is_empty) {
         provider.fault::<()>("algorithms", "is empty", ALGORITHM.mend);
     }
     let max_age = provider.optional("max_age", &MAX_AGE, Duration::from_hours(8));
     let timeout = provider.optional("timeout", &TIMEOUT, Duration::from_secs(15));
-    provider.within("policy", |policy| policy.required("allow", &ALLOW));
-    let known = Known { name, issuer, client_id, subject_claim };
+    let string_email_verified = provider.switch("string_email_verified", false);
+    let policy = provider.within("policy", |section| {
+        policy::read(section, name.as_ref(), string_email_verified.unwrap_or_default())
+    });
+    let issuers = issuer.as_deref().zip(tenants.as_deref());
+    let issuers = issuers.map(|(issuer, tenants)| oidc::token_issuers(issuer, tenants));
+    let known = Known { name, issuers: issuers.unwrap_or_default(), client_id, subject_claim };
     compare(provider, &known, before);
     before.push(known.clone());
-    let Known { name, issuer, client_id, subject_claim } = known;
+    let Known { name, client_id, subject_claim, .. } = known;
     let name = name?;
+    string_email_verified?;
     Some(Settings {
+        policy: policy?,
         max_age: max_age?,
         provider: oidc::Settings {
             title: title?.unwrap_or_else(|| name.as_str().to_owned()),
             name,
             issuer: issuer?,
+            tenants: tenants?,
             client_id: client_id?,
             client_auth: client_auth?,
             scopes: scopes?,
@@ -62,11 +77,12 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     })
 }
 
-/// What tells a provider from the others; `None` for what is faulty.
+/// What tells a provider from the others; `None` or nothing for what is faulty.
 #[derive(Clone)]
 pub(super) struct Known {
     name: Option<ProviderName>,
-    issuer: Option<String>,
+    /// What its tokens may name as their issuer.
+    issuers: Vec<String>,
     client_id: Option<String>,
     subject_claim: Option<String>,
 }
@@ -75,8 +91,8 @@ fn compare(provider: &mut Section<'_, '_>, this: &Known, before: &[Known]) {
     if this.name.is_some() && before.iter().any(|other| other.name == this.name) {
         provider.fault::<()>("name", "is the name of a provider before it", NAME.mend);
     }
-    let of_one_issuer =
-        || before.iter().filter(|other| this.issuer.is_some() && other.issuer == this.issuer);
+    let is_shared = |issuer: &String| this.issuers.contains(issuer);
+    let of_one_issuer = || before.iter().filter(|other| other.issuers.iter().any(is_shared));
     if this.client_id.is_some() && of_one_issuer().any(|other| other.client_id == this.client_id) {
         provider.fault::<()>(
             "client_id",
@@ -95,6 +111,29 @@ fn compare(provider: &mut Section<'_, '_>, this: &Known, before: &[Known]) {
             "Name a subject of one issuer by one claim.",
         );
     }
+}
+
+/// Where people log in at Entra ID: everywhere, in the United States' government cloud, in China.
+const ENTRA_ID: [&str; 3] = [
+    "https://login.microsoftonline.com/",
+    "https://login.microsoftonline.us/",
+    "https://login.partner.microsoftonline.cn/",
+];
+
+fn subject_claim(provider: &mut Section<'_, '_>, issuer: Option<&str>) -> Option<String> {
+    let form = Form { read: |text| (SUBJECT_CLAIM.read)(text).map(Some), mend: SUBJECT_CLAIM.mend };
+    let claim = provider.optional("subject_claim", &form, None)?;
+    // Who writes "sub" has thought about it; and where people have come in under it already, it must stay.
+    if claim.is_none()
+        && issuer.is_some_and(|issuer| ENTRA_ID.iter().any(|place| issuer.starts_with(place)))
+    {
+        provider.warn(
+            "subject_claim",
+            "is left at \"sub\", which Entra ID makes anew for each client_id: under another, everybody is somebody new. \"oid\" \
+             stays, and is what other systems know. Write \"oid\", or \"sub\" if that is meant or people have come in already.",
+        );
+    }
+    Some(claim.unwrap_or_else(|| "sub".to_owned()))
 }
 
 /// The methods of OpenID Connect Core §9 that we speak; each wants its own secret and no other.
@@ -116,6 +155,8 @@ fn client_auth(provider: &mut Section<'_, '_>) -> Option<ClientAuth> {
         Method::PrivateKeyJwt => (false, true),
         Method::None => (false, false),
     };
+    let secret = secret.or_else(|| provider.stand_in(&CLIENT_SECRET).filter(|_| by_secret));
+    let key = key.or_else(|| provider.stand_in(&PRIVATE_KEY).filter(|_| by_key));
     let mut agree = true;
     for (key, given, wanted, mend) in [
         ("client_secret", secret.is_some(), by_secret, CLIENT_SECRET.mend),
@@ -167,18 +208,6 @@ const NAME: Form<ProviderName> = Form {
 
 const OPTIONAL_TEXT: Form<Option<String>> =
     Form { read: |text| forms::text(text).map(Some), mend: TEXT.mend };
-
-const ISSUER: Form<String> = Form {
-    read: |text| {
-        if text.contains(['{', '}']) {
-            return Err("has a placeholder");
-        }
-        forms::web_url(text)?;
-        Ok(text.to_owned())
-    },
-    mend: "Copy \"issuer\" from the provider's /.well-known/openid-configuration, byte by byte; of a provider with many tenants, \
-           your own tenant's.",
-};
 
 const CLIENT_ID: Form<String> = Form {
     read: forms::text,
@@ -262,13 +291,6 @@ const TIMEOUT: Form<Duration> = Form {
     mend: "Write it like \"15s\", from 1s to 1m.",
 };
 
-const ALLOW: Form<()> = Form {
-    read: |text| {
-        if text == "true" { Ok(()) } else { Err("is a rule, and rules come with a later version") }
-    },
-    mend: "Write allow = \"true\" to let in everybody whom the provider signs in.",
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +316,28 @@ mod tests {
             "RS1", "ES512",
         ] {
             assert!((ALGORITHM.read)(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_leaves_the_subject_claim_open_at_entra_id_is_told() {
+        let example = include_str!("../../vestibule.example.toml");
+        let warnings = |issuer: &str| {
+            let text = example.replace("issuer = \"https://id.example.com/realms/corp\"", issuer);
+            let secret = &|_: &std::path::Path| Ok("sixteen--letters".to_owned());
+            crate::config::Config::parse(&text, [], secret).unwrap().warnings.len()
+        };
+
+        for host in [
+            "microsoftonline.com",
+            "microsoftonline.us",
+            "partner.microsoftonline.cn",
+            "example.com",
+        ] {
+            let issuer = format!("issuer = \"https://login.{host}/7/v2.0\"");
+            assert_eq!(warnings(&issuer), usize::from(host != "example.com"), "{host}");
+            assert_eq!(warnings(&format!("{issuer}\nsubject_claim = \"sub\"")), 0, "{host}");
+            assert_eq!(warnings(&format!("{issuer}\nsubject_claim = \"oid\"")), 0, "{host}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
+use secrecy::SecretString;
 use url::Url;
 
 use super::forms::{self, ADDRESS};
@@ -48,21 +49,29 @@ pub(super) fn read(server: &mut Section<'_, '_>) -> (Option<SocketAddr>, Option<
     (listen, settings())
 }
 
-/// - `listen`: the operations listener's address. Default `127.0.0.1:9090`. It asks for no password.
+/// - `listen`: the operations listener's address. Default `127.0.0.1:9090`. Its `/livez`, `/readyz` and `/metrics` ask for no
+///   password.
+/// - `token` or `token_file`: what operators' commands prove themselves with to `/api` there. Default none, which switches `/api` off.
+///   Who has it reads every subject's claims, and moves identities.
 ///
 /// `public` is where the public listener listens, if that is known.
 pub(super) fn read_ops(
     ops: &mut Section<'_, '_>,
     public: Option<SocketAddr>,
 ) -> Option<ops::Settings> {
-    let listen = ops.optional("listen", &ADDRESS, SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)))?;
+    let listen = ops.optional("listen", &ADDRESS, SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)));
+    let token = ops.secret("token", &TOKEN);
+    let (listen, token) = (listen?, token?);
     if public.is_some_and(|public| collide(public, listen)) {
         ops.fault::<()>("listen", "is where server.listen listens", "Choose another port.");
     }
     if !listen.ip().is_loopback() {
         ops.warn("listen", "is not a loopback address: whoever reaches it reads the metrics. Let a firewall keep it.");
+        if token.is_some() {
+            ops.warn("token", "travels unencrypted to ops.listen, which is not a loopback address: let nobody listen on the way.");
+        }
     }
-    Some(ops::Settings { listen })
+    Some(ops::Settings { listen, token })
 }
 
 /// Whether both listeners would want one port of one address.
@@ -71,6 +80,16 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
         one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && same_address
 }
+
+const TOKEN: Form<SecretString> = Form {
+    read: |text| {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("holds what no HTTP header can");
+        }
+        forms::secret(text)
+    },
+    mend: "Put what `openssl rand -hex 32` prints into a file that only Vestibule and its operators may read, and its path into token_file.",
+};
 
 const PUBLIC_URL: Form<Url> = Form {
     read: |text| {

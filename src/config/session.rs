@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::forms::{self, RATE};
 use super::reader::{Form, Section};
 use crate::store::Rate;
-use crate::{limits, sessions};
+use crate::{denials, limits, mint, sessions};
 
 const fn days(count: u64) -> Duration {
     Duration::from_hours(24 * count)
@@ -16,20 +16,27 @@ const fn days(count: u64) -> Duration {
 /// - `absolute`: how long it may last, used or not. Default `30d`, to 400 days, the longest that browsers keep a cookie. Too long,
 ///   and a stolen cookie that is kept in use is good for as long.
 ///
+/// - `keep_claims`: how long a person's last claims are kept, at least as long as a session lives: what `what-if` tries a new policy
+///   on. Default `30d`. Too short, and it knows only those who are signed in; too long, and claims of people who left lie about.
+///
 /// Beside the settings, `idle` alone, for those who look at it whatever else is wrong.
 pub(super) fn read(
     session: &mut Section<'_, '_>,
-) -> (Option<Duration>, Option<sessions::Settings>) {
+) -> (Option<Duration>, Option<(sessions::Settings, mint::Settings)>) {
     let idle = session.optional("idle", &LIFETIME, days(7));
     let absolute = session.optional("absolute", &LIFETIME, days(30));
-    let settings = idle.zip(absolute).map(|(idle, absolute)| sessions::Settings { idle, absolute });
-    if settings.as_ref().is_some_and(|both| both.idle > both.absolute) {
+    let keep_claims = session.optional("keep_claims", &KEEP, days(30));
+    let lifetimes = idle.zip(absolute);
+    if lifetimes.is_some_and(|(idle, absolute)| idle > absolute) {
         session.fault::<()>(
             "idle",
             "is longer than session.absolute, so that it never counts",
             LIFETIME.mend,
         );
     }
+    let settings = lifetimes.zip(keep_claims).map(|((idle, absolute), keep_claims)| {
+        (sessions::Settings { idle, absolute }, mint::Settings { keep_claims })
+    });
     (idle, settings)
 }
 
@@ -43,6 +50,17 @@ pub(super) fn read_limits(limits: &mut Section<'_, '_>) -> Option<limits::Settin
     let tokens = limits.optional("tokens", &RATE, a_minute(120));
     Some(limits::Settings { logins: logins?, tokens: tokens? })
 }
+
+/// - `keep`: how long a denial can be looked up by its reference, with the claims that rules read. Default `30d`. Too short, and
+///   nobody can say any more why; too long, and claims of people who were never let in lie about.
+pub(super) fn read_denials(denials: &mut Section<'_, '_>) -> Option<denials::Settings> {
+    Some(denials::Settings { keep: denials.optional("keep", &KEEP, days(30))? })
+}
+
+const KEEP: Form<Duration> = Form {
+    read: |text| forms::duration_within(text, Duration::from_hours(1), days(400)),
+    mend: "Write it like \"12h\" or \"30d\", from 1h to 400d.",
+};
 
 const LIFETIME: Form<Duration> = Form {
     read: |text| forms::duration_within(text, Duration::from_mins(5), days(400)),

@@ -9,11 +9,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 
-use crate::identity::BindError;
 use crate::ids::ProviderName;
 use crate::login::{BeginError, Begun, FinishError, NotOurs, RawAnswer};
-use crate::mint::AdmitError;
+use crate::mint::SignedIn;
 use crate::store::Store;
+use crate::telemetry::AUDIT;
 
 use super::problem::{Code, Problem};
 use super::{App, forwarded, pages, return_to, session};
@@ -124,14 +124,16 @@ pub(super) async fn finish(
     // This login is over: whatever fails from here on, only another one leads where it wanted to go.
     let over =
         |problem: Problem| problem.again_at(pages::login_path(&provider, Some(&proven.return_to)));
-    let member = app.rooms.mint.admit(&proven).await.map_err(|error| over(error.into()))?;
-    let opened = app.rooms.sessions.open(&member).await;
-    let (cookie, live) = opened.map_err(|error| over(error.into()))?;
+    let signed_in = app.rooms.mint.sign_in(&proven).await;
+    let SignedIn { subject, cookie, live } = signed_in.map_err(|error| over(error.into()))?;
     let client = app.log_pii.then(|| forwarded::client(peer, &headers, &app.trusted_proxies));
     tracing::info!(
-        identity = %member.identity,
-        subject = member.subject.value(),
-        provider = %member.provider,
+        target: AUDIT,
+        event = "login",
+        identity = %live.session.identity,
+        issuer = subject.issuer(),
+        subject = subject.value(),
+        provider = %live.session.provider,
         session_ends = %live.session.ends,
         client = client.map(tracing::field::display),
         "signed in"
@@ -205,23 +207,6 @@ impl From<NotOurs> for Problem {
             NotOurs::OtherCookie { .. } => of("another browser").referring(error),
             NotOurs::OtherProvider => of("another provider").referring(error),
             NotOurs::Answered => of("already answered").referring(error),
-        }
-    }
-}
-
-impl From<AdmitError> for Problem {
-    fn from(error: AdmitError) -> Self {
-        match error {
-            AdmitError::Bind(BindError::Store(error)) => error.into(),
-            AdmitError::Bind(BindError::Conflict { .. }) => {
-                Self::new(Code::IdentityConflict, "conflict").referring(error)
-            }
-            AdmitError::Bind(BindError::Invalid(_)) => {
-                Self::new(Code::IdentityInvalid, "identity").referring(error)
-            }
-            AdmitError::NoSubject { .. } | AdmitError::Subject(_) => {
-                Self::new(Code::IdentityInvalid, "subject").referring(error)
-            }
         }
     }
 }

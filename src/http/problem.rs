@@ -1,6 +1,7 @@
 //! What is said when a request does not get what it asked for: one code for programs, one page for people, one line in the log.
 //!
-//! Code, title and advice are `&'static str` on purpose: what came from below, or from a provider, cannot get into an answer.
+//! Code, title and advice are `&'static str` on purpose: what came from below, or from a provider, cannot get into an answer. Only
+//! the operator's own words for a denial, which stand in the configuration, can.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 use crate::ids::Reference;
 use crate::limits::LimitError;
+use crate::mint::{DenialCode, Denied, MintError};
 use crate::oidc::OidcError;
 use crate::sessions::SessionError;
 use crate::store::StoreError;
@@ -29,6 +31,7 @@ pub(super) enum Code {
     LoginRequired,
     SessionExpired,
     InvalidToken,
+    AccessDenied,
     IdentityConflict,
     IdentityInvalid,
     OriginNotAllowed,
@@ -67,6 +70,8 @@ impl Code {
                 "Your session is over", "Sign in again."),
             Self::InvalidToken => face("invalid_token", StatusCode::UNAUTHORIZED,
                 "The bearer token is not accepted", "This service accepts no bearer tokens here; sign in, and call without Authorization."),
+            Self::AccessDenied => face("access_denied", StatusCode::FORBIDDEN,
+                "You may not come in here", "Ask your administrator, quoting the reference."),
             Self::IdentityConflict => face("identity_conflict", StatusCode::FORBIDDEN,
                 "This identity belongs to somebody else", "Ask your administrator, quoting the reference."),
             Self::IdentityInvalid => face("identity_invalid", StatusCode::FORBIDDEN,
@@ -100,6 +105,8 @@ pub(super) struct Problem {
     pub(super) cause: &'static str,
     /// What a person quotes and the log explains.
     pub(super) reference: Option<Reference>,
+    /// What the operator has to say to the person, in the words of the configuration.
+    pub(super) message: Option<String>,
     /// When another try makes sense.
     pub(super) retry_after: Option<Duration>,
     /// Where a person may try again, when that is not the sign-in page.
@@ -111,7 +118,15 @@ pub(super) struct Problem {
 impl Problem {
     /// A problem without more to say than its code and cause.
     pub(super) const fn new(code: Code, cause: &'static str) -> Self {
-        Self { code, cause, reference: None, retry_after: None, again: None, source: None }
+        Self {
+            code,
+            cause,
+            reference: None,
+            message: None,
+            retry_after: None,
+            again: None,
+            source: None,
+        }
     }
 
     /// With a fresh reference, which the log explains by `source`.
@@ -168,7 +183,7 @@ impl Problem {
         let document = Document {
             status: face.status.as_u16(),
             title: face.title,
-            detail: face.advice,
+            detail: self.message.as_deref().unwrap_or(face.advice),
             code: face.code,
             reference: self.reference.map(|reference| reference.to_string()),
         };
@@ -181,7 +196,11 @@ impl Problem {
     pub(super) fn to_page(&self, notice: Option<&'static str>) -> Response {
         let face = self.code.face();
         let way_on = match self.code {
-            Code::IdentityConflict | Code::IdentityInvalid | Code::OriginNotAllowed => None,
+            Code::OriginNotAllowed => None,
+            // The same account again would be the same answer.
+            Code::AccessDenied | Code::IdentityConflict | Code::IdentityInvalid => {
+                Some(("/", "Go to the sign-in page"))
+            }
             _ => match &self.again {
                 Some(path) => Some((path.as_str(), "Try again")),
                 None => Some(("/", "Go to the sign-in page")),
@@ -189,6 +208,7 @@ impl Problem {
         };
         let page = pages::problem(&pages::Problem {
             title: face.title,
+            message: self.message.as_deref(),
             advice: face.advice,
             code: face.code,
             reference: self.reference.as_ref(),
@@ -235,10 +255,10 @@ pub(super) fn html(status: StatusCode, page: &Markup) -> Response {
 
 /// RFC 9457 §3.1; `type` is left out, which means `about:blank`. `code` and `reference` are our extensions.
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     status: u16,
     title: &'static str,
-    detail: &'static str,
+    detail: &'a str,
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
@@ -265,8 +285,33 @@ impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Ended => Self::new(Code::SessionExpired, "session over"),
+            SessionError::Overtaken => Self::new(Code::SessionExpired, "overtaken"),
             SessionError::Limited { after } => Self::new(Code::RateLimited, "session").after(after),
             SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let code = match denied.code {
+            DenialCode::AccessDenied => Code::AccessDenied,
+            DenialCode::IdentityConflict => Code::IdentityConflict,
+            DenialCode::IdentityInvalid => Code::IdentityInvalid,
+        };
+        let cause = denied.cause();
+        // What there is to say stands in the audit log already.
+        let Denied { reference, message, .. } = denied;
+        Self { reference: Some(reference), message, ..Self::new(code, cause) }
+    }
+}
+
+impl From<MintError> for Problem {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::Denied(denied) => denied.into(),
+            MintError::Session(error) => error.into(),
+            MintError::Store(error) => error.into(),
         }
     }
 }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::mint::Decided;
 use crate::oidc::Provider;
 use crate::sessions::{SessionCookie, SessionError};
 
@@ -49,7 +50,7 @@ pub(super) async fn show(
     Ok(json(&Reply {
         identity: live.session.identity.as_str(),
         kind: "member",
-        friendly_name: live.session.friendly_name.as_deref(),
+        friendly_name: Decided::read(&live.with).friendly_name.as_deref(),
         provider: live.session.provider.as_str(),
         since: live.session.since.to_string(),
         until: live.until.to_string(),
@@ -73,7 +74,7 @@ pub(super) async fn home(
                 app.rooms.login.providers().find(|provider| provider.settings().name == *name);
             let title = provider.map_or(name.as_str(), |provider| &provider.settings().title);
             let page = pages::signed_in(&pages::SignedIn {
-                friendly_name: live.session.friendly_name.as_deref(),
+                friendly_name: Decided::read(&live.with).friendly_name.as_deref(),
                 identity: &live.session.identity,
                 provider_title: title,
                 until: live.until,

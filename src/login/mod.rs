@@ -17,6 +17,7 @@ use crate::clock::StoreTime;
 use crate::ids::{Digest, ProviderName, RequestId, Secret256};
 use crate::limits::{LimitError, Limits};
 use crate::oidc::{AuthorizationRequest, Claims, OidcError, Provider, Redemption};
+use crate::policy::Policy;
 use crate::store::{NewLogin, Store, StoreError, TakenLogin};
 
 /// One provider that people log in at, and how long its word counts.
@@ -27,6 +28,8 @@ pub struct Settings {
     /// How long after a login tokens may be minted without asking the provider again. Too long, and somebody whom the company
     /// let go stays; too short, and everybody signs in again all day.
     pub max_age: Duration,
+    /// Who of its people may come in, as whom, with what.
+    pub policy: Arc<Policy>,
 }
 
 /// The way to a provider's login page, and the secret that the browser must keep meanwhile.
@@ -59,6 +62,8 @@ pub struct Proven {
     pub provider: Arc<Provider>,
     /// What it says about the person.
     pub claims: Claims,
+    /// The store's clock, which the claims were dated by.
+    pub time: StoreTime,
     /// Where the browser wanted to go.
     pub return_to: String,
 }
@@ -210,7 +215,9 @@ impl Login {
             TakenLogin::Unknown => return Err(NotOurs::Unknown.into()),
         };
         match self.prove(provider, &answer, binding, taken.time).await {
-            Ok(claims) => Ok(Proven { provider: provider.clone(), claims, return_to }),
+            Ok(claims) => {
+                Ok(Proven { provider: provider.clone(), claims, time: taken.time, return_to })
+            }
             Err(source) => Err(FinishError::Provider { source, return_to }),
         }
     }
@@ -236,6 +243,7 @@ impl Login {
             redirect_uri: &self.callback(&answer.provider),
             nonce: &nonce,
             pkce_verifier: &pkce_verifier,
+            response_issuer: answer.iss.as_deref(),
             time,
         };
         provider.redeem(redemption).await

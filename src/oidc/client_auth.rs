@@ -9,8 +9,10 @@ use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+use super::issuer::Issuer;
 use super::{Algorithm, BuildError, Settings};
 use crate::clock::Timestamp;
 use crate::ids::RequestId;
@@ -52,7 +54,6 @@ const ASSERTION_LIFE: Duration = Duration::from_mins(1);
 /// The client's credentials, ready for use.
 pub(super) struct Credentials {
     client_id: String,
-    issuer: String,
     proof: Proof,
 }
 
@@ -64,30 +65,50 @@ enum Proof {
         algorithm: Algorithm,
         key_id: Option<String>,
         key: EncodingKey,
+        reader: Reader,
     },
     Nothing,
+}
+
+/// Who reads an assertion, and so its one audience (RFC 7523 §3).
+enum Reader {
+    /// A provider with this issuer. That is the audience, for it is configured; the token endpoint is the provider's word.
+    Issuer(String),
+    /// Entra ID for many tenants, whose issuer with its placeholder is nobody's name. It wants the token endpoint that it is
+    /// sent to, and knows a key by its certificate's thumbprint.
+    EntraId,
 }
 
 impl Credentials {
     /// # Errors
     ///
     /// [`BuildError::PrivateKey`] when the private key cannot sign. No other.
-    pub(super) fn new(settings: &Settings) -> Result<Self, BuildError> {
+    pub(super) fn new(settings: &Settings, issuer: &Issuer) -> Result<Self, BuildError> {
         let proof = match &settings.client_auth {
             ClientAuth::SecretBasic(secret) => Proof::Basic(basic(&settings.client_id, secret)),
             ClientAuth::SecretPost(secret) => Proof::Post(secret.clone()),
             ClientAuth::PrivateKeyJwt { pem, key_id } => {
                 let (algorithm, key) = signing_key(pem).ok_or(BuildError::PrivateKey)?;
-                Proof::Assertion { algorithm, key_id: key_id.clone(), key }
+                let reader = if issuer.has_tenants() {
+                    Reader::EntraId
+                } else {
+                    Reader::Issuer(settings.issuer.clone())
+                };
+                Proof::Assertion { algorithm, key_id: key_id.clone(), key, reader }
             }
             ClientAuth::None => Proof::Nothing,
         };
-        Ok(Self { client_id: settings.client_id.clone(), issuer: settings.issuer.clone(), proof })
+        Ok(Self { client_id: settings.client_id.clone(), proof })
     }
 
-    /// Adds to a token request's `form` what belongs there; what belongs in its headers comes with
+    /// Adds to the `form` of a request to `token_endpoint` what belongs there; what belongs in its headers comes with
     /// [`Credentials::add_to_headers`].
-    pub(super) fn add_to_form(&self, form: &mut Serializer<'_, String>, now: Timestamp) {
+    pub(super) fn add_to_form(
+        &self,
+        form: &mut Serializer<'_, String>,
+        token_endpoint: &Url,
+        now: Timestamp,
+    ) {
         if matches!(self.proof, Proof::Basic(_)) {
             return;
         }
@@ -98,14 +119,17 @@ impl Credentials {
                 reason = "client_secret_post sends it (RFC 6749 §2.3.1)"
             )]
             Proof::Post(secret) => _ = form.append_pair("client_secret", secret.expose_secret()),
-            Proof::Assertion { algorithm, key_id, key } => {
-                let mut header = Header::new(algorithm.for_jsonwebtoken());
-                header.kid.clone_from(key_id);
+            Proof::Assertion { algorithm, key_id, key, reader } => {
+                let header = header(*algorithm, key_id.as_deref(), reader);
+                let audience = match reader {
+                    Reader::Issuer(issuer) => issuer,
+                    Reader::EntraId => token_endpoint.as_str(),
+                };
                 form.append_pair(
                     "client_assertion_type",
                     "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
                 )
-                .append_pair("client_assertion", &self.assertion(&header, key, now));
+                .append_pair("client_assertion", &self.assertion(&header, key, audience, now));
             }
             Proof::Basic(_) | Proof::Nothing => {}
         }
@@ -119,13 +143,19 @@ impl Credentials {
         }
     }
 
-    /// A JWT that says who we are (RFC 7523 §2.2, §3). Its audience is the issuer, which is configured, and not the token
-    /// endpoint, which the provider names: one that names another's would collect assertions for that other.
-    fn assertion(&self, header: &Header, key: &EncodingKey, now: Timestamp) -> String {
+    /// A JWT that says who we are (RFC 7523 §2.2, §3). It is sent to the token endpoint and nowhere else: a provider that names
+    /// another's token endpoint sends it there, and collects nothing.
+    fn assertion(
+        &self,
+        header: &Header,
+        key: &EncodingKey,
+        audience: &str,
+        now: Timestamp,
+    ) -> String {
         let claims = json!({
             "iss": self.client_id,
             "sub": self.client_id,
-            "aud": self.issuer,
+            "aud": audience,
             "jti": RequestId::unique().to_string(),
             "iat": now.as_seconds(),
             "exp": now.plus(ASSERTION_LIFE).as_seconds(),
@@ -136,6 +166,19 @@ impl Credentials {
         )]
         jsonwebtoken::encode(header, &claims, key).expect("a key that has signed signs again")
     }
+}
+
+/// The header of an assertion by the key that its reader knows as `key_id`: for Entra ID its certificate's thumbprint in
+/// base64url, SHA-256 (RFC 7515 §4.1.8) or SHA-1 (§4.1.7), which has 27 characters.
+fn header(algorithm: Algorithm, key_id: Option<&str>, reader: &Reader) -> Header {
+    let mut header = Header::new(algorithm.for_jsonwebtoken());
+    let key_id = key_id.map(str::to_owned);
+    match (reader, &key_id) {
+        (Reader::EntraId, Some(thumbprint)) if thumbprint.len() == 27 => header.x5t = key_id,
+        (Reader::EntraId, _) => header.x5t_s256 = key_id,
+        (Reader::Issuer(_), _) => header.kid = key_id,
+    }
+    header
 }
 
 /// `Basic`, with identifier and secret form-encoded first (RFC 6749 §2.3.1).
@@ -202,6 +245,20 @@ mod tests {
         ] {
             assert_eq!(signing_key(&pem(pkcs8)).map(|(algorithm, _)| algorithm), Some(expected));
         }
+    }
+
+    #[test]
+    fn entra_id_knows_a_key_by_a_thumbprint_and_others_by_its_kid() {
+        let (sha1, sha256) =
+            ("A1bC2dE3fH4iJ5kL6mN7oP8qR9s", "A1bC2dE3fH4iJ5kL6mN7oP8qR9sT0uV1wX2yZ3aB4cD");
+        let named = |key_id, reader| {
+            let header = header(Algorithm::Rs256, Some(key_id), &reader);
+            [header.kid, header.x5t, header.x5t_s256].map(Option::unwrap_or_default)
+        };
+
+        assert_eq!(named(sha1, Reader::EntraId), ["", sha1, ""]);
+        assert_eq!(named(sha256, Reader::EntraId), ["", "", sha256]);
+        assert_eq!(named(sha256, Reader::Issuer(String::new())), [sha256, "", ""]);
     }
 
     #[test]

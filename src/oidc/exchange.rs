@@ -28,7 +28,7 @@ pub(super) async fn redeem_code(
     redemption: &Redemption<'_>,
     deadline: Instant,
 ) -> Result<Tokens, OidcError> {
-    let form = form(provider, redemption);
+    let form = form(provider, token_endpoint, redemption);
     let request =
         provider.credentials.add_to_headers(provider.http.post_form(token_endpoint, form));
 
@@ -36,7 +36,7 @@ pub(super) async fn redeem_code(
     read_tokens(&answer)
 }
 
-fn form(provider: &Provider, redemption: &Redemption<'_>) -> String {
+fn form(provider: &Provider, token_endpoint: &Url, redemption: &Redemption<'_>) -> String {
     let mut form = Serializer::new(String::new());
     #[expect(clippy::disallowed_methods, reason = "the token endpoint is who the code is for")]
     let code = redemption.code.expose_secret();
@@ -44,7 +44,7 @@ fn form(provider: &Provider, redemption: &Redemption<'_>) -> String {
         .append_pair("code", code)
         .append_pair("redirect_uri", redemption.redirect_uri.as_str())
         .append_pair("code_verifier", &redemption.pkce_verifier.reveal());
-    provider.credentials.add_to_form(&mut form, redemption.time.now());
+    provider.credentials.add_to_form(&mut form, token_endpoint, redemption.time.now());
     form.finish()
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
 
-use super::metadata::Issuer;
+use super::issuer::Issuer;
 use super::{OidcError, cut};
 use crate::ids::ProviderName;
 use crate::telemetry::Metrics;

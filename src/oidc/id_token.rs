@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use super::issuer::TokenIssuer;
 use super::{Algorithm, OidcError, cut, untrusted};
 use crate::clock::Timestamp;
 
@@ -17,7 +18,11 @@ const LEEWAY: Duration = Duration::from_mins(1);
 
 /// What a login expects its ID token to say.
 pub(super) struct Expected<'a> {
-    pub(super) issuer: &'a str,
+    pub(super) issuer: &'a TokenIssuer,
+    /// What the authorization response named, if it named any.
+    pub(super) response_issuer: Option<&'a str>,
+    /// Whose tokens the key signs that verified it, if the key says so.
+    pub(super) key_issuer: Option<&'a Value>,
     pub(super) client_id: &'a str,
     pub(super) nonce: &'a str,
     pub(super) code: &'a SecretString,
@@ -31,14 +36,17 @@ pub(super) struct Expected<'a> {
 ///
 /// # Errors
 ///
-/// [`OidcError::Untrusted`] of the first claim that fails: `iss`, `aud`, `azp`, `exp`, `iat`, `nbf`, `nonce`, `at_hash`,
-/// `c_hash` or `sub`. No other.
+/// [`OidcError::Untrusted`] of the first that fails: `iss`, `key` when that signs for another issuer, `response_issuer` when
+/// the authorization response named another, `aud`, `azp`, `exp`, `iat`, `nbf`, `nonce`, `at_hash`, `c_hash` or `sub`. No
+/// other.
 pub(super) fn check(
     claims: &Map<String, Value>,
     expected: &Expected<'_>,
 ) -> Result<String, OidcError> {
+    expected.issuer.check(claims.get("iss"))?;
+    check_key(expected.key_issuer, expected.issuer)?;
+    check_response_issuer(expected.response_issuer, expected.issuer)?;
     // A required claim that is absent fails as one that is wrong.
-    check_issuer(claims.get("iss").unwrap_or(&Value::Null), expected.issuer)?;
     let audiences = check_audience(claims.get("aud").unwrap_or(&Value::Null), expected.client_id)?;
     check_authorized_party(claims.get("azp"), audiences, expected.client_id)?;
     if date(claims, "exp")?.is_none() {
@@ -57,14 +65,27 @@ pub(super) fn check(
     }
 }
 
-/// `iss` is the issuer, byte by byte (step 2).
-pub(super) fn check_issuer(iss: &Value, issuer: &str) -> Result<(), OidcError> {
-    if iss == issuer {
+/// The key signs for the issuer, so far as it says for whom.
+pub(super) fn check_key(key_issuer: Option<&Value>, issuer: &TokenIssuer) -> Result<(), OidcError> {
+    if issuer.is_signed_for_by(key_issuer) {
         return Ok(());
     }
-    let got =
-        iss.as_str().map_or_else(|| kind(Some(iss)).to_owned(), |iss| format!("{:?}", cut(iss)));
-    Err(untrusted("iss", format!("{issuer:?}"), got))
+    let got = key_issuer.and_then(Value::as_str).map(|other| format!("one of {:?}", cut(other)));
+    let got = got.unwrap_or_else(|| "one of nobody".to_owned());
+    Err(untrusted("key", format!("one of {:?}", issuer.text()), got))
+}
+
+/// The authorization response named the same issuer (RFC 9207 §2.4): where there are several, one that is accepted is not yet
+/// the token's.
+fn check_response_issuer(named: Option<&str>, issuer: &TokenIssuer) -> Result<(), OidcError> {
+    match named {
+        Some(other) if other != issuer.text() => Err(untrusted(
+            "response_issuer",
+            format!("{:?}", issuer.text()),
+            format!("{:?}", cut(other)),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// `aud` is us, or a list of strings with us in it (step 3); how many it names.
@@ -167,7 +188,7 @@ fn check_hash(
 }
 
 /// The type of a value that is refused for it.
-fn kind(value: Option<&Value>) -> &'static str {
+pub(super) fn kind(value: Option<&Value>) -> &'static str {
     match value {
         None => "none",
         Some(Value::Null) => "null",
@@ -184,6 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::oidc::issuer::Issuer;
 
     const NOW: u64 = 1_700_000_000;
 
@@ -199,8 +221,11 @@ mod tests {
                 claims[name] = value.clone();
             }
         }
+        let issuer = Issuer::parse("https://id.example.com/o/", &[]).unwrap();
         let expected = Expected {
-            issuer: "https://id.example.com/o/",
+            issuer: issuer.expected_of(claims.as_object().unwrap()).unwrap(),
+            response_issuer: None,
+            key_issuer: None,
             client_id: "us",
             nonce: "n",
             // Code and token of the example in OpenID Connect Core §A.3 and §A.4.
@@ -243,6 +268,42 @@ mod tests {
         ] {
             assert_eq!(refusal(&json!({ "iss": iss })), Some("iss"), "{iss}");
         }
+    }
+
+    #[test]
+    fn with_tenants_the_tenant_and_its_own_issuer_are_demanded() {
+        let tenants = ["a".to_owned(), "b".to_owned()];
+        let issuer = Issuer::parse("https://id.example.com/{tenantid}/v2.0", &tenants).unwrap();
+        let refusal = |claims: Value| {
+            let claims = claims.as_object().unwrap();
+            let checked =
+                issuer.expected_of(claims).and_then(|issuer| issuer.check(claims.get("iss")));
+            match checked {
+                Ok(()) => None,
+                Err(OidcError::Untrusted { check, .. }) => Some(check),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let of = |tenant: &str| format!("https://id.example.com/{tenant}/v2.0");
+
+        assert_eq!(refusal(json!({ "tid": "a", "iss": of("a") })), None);
+        assert_eq!(refusal(json!({ "tid": "b", "iss": of("b") })), None);
+        for tid in
+            [json!("c"), json!("A"), json!("a "), json!(""), json!(null), json!(["a"]), json!(0)]
+        {
+            assert_eq!(refusal(json!({ "tid": tid, "iss": of("a") })), Some("tid"), "{tid}");
+        }
+        assert_eq!(refusal(json!({ "iss": of("a") })), Some("tid"));
+        for iss in [
+            json!(of("b")),
+            json!(of("{tenantid}")),
+            json!(of("../a")),
+            json!(null),
+            json!([of("a")]),
+        ] {
+            assert_eq!(refusal(json!({ "tid": "a", "iss": iss })), Some("iss"), "{iss}");
+        }
+        assert_eq!(refusal(json!({ "tid": "a" })), Some("iss"));
     }
 
     #[test]

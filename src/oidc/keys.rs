@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Algorithm;
 use super::algorithm::KeyKind;
+use super::issuer::Issuer;
 use super::jws::Jws;
 
 /// The most keys that are kept, so that a token without `kid` costs a bounded number of tries.
@@ -18,6 +19,8 @@ struct Key {
     kind: KeyKind,
     /// The only algorithm that it may be used with, if it says so.
     algorithm: Option<Algorithm>,
+    /// Whose tokens it signs, if it says so; a member that no standard names.
+    issuer: Option<Value>,
     public: DecodingKey,
 }
 
@@ -69,7 +72,13 @@ impl Key {
                     .filter(|algorithm| algorithm.key_kind() == kind)?,
             ),
         };
-        Some(Self { kid: text("kid").map(str::to_owned), kind, algorithm, public })
+        Some(Self {
+            kid: text("kid").map(str::to_owned),
+            kind,
+            algorithm,
+            issuer: jwk.get("issuer").cloned(),
+            public,
+        })
     }
 
     fn fits(&self, algorithm: Algorithm) -> bool {
@@ -94,10 +103,13 @@ fn point(x: &[u8], y: &[u8], length: usize) -> Option<Vec<u8>> {
 }
 
 /// What the provider's keys say about a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// One of them verifies it.
-    Genuine,
+    Genuine {
+        /// Whose tokens that key signs, if it says so.
+        key_issuer: Option<Value>,
+    },
     /// The key that it names does not verify it.
     Forged,
     /// It names no key, and none that fits verifies it: it may be by a newer one.
@@ -116,9 +128,13 @@ impl KeySet {
         Some(Self(keys.iter().filter_map(Key::read).take(MOST_KEYS).collect()))
     }
 
-    /// How many of them fit one of `algorithms`.
-    pub(super) fn usable_under(&self, algorithms: &[Algorithm]) -> usize {
-        self.0.iter().filter(|key| algorithms.iter().any(|algorithm| key.fits(*algorithm))).count()
+    /// How many of them fit one of `algorithms` and sign for `issuer`, or for one of its tenants.
+    pub(super) fn usable_under(&self, algorithms: &[Algorithm], issuer: &Issuer) -> usize {
+        let fits = |key: &&Key| algorithms.iter().any(|algorithm| key.fits(*algorithm));
+        let signs = |key: &&Key| {
+            issuer.of_tokens().iter().any(|issuer| issuer.is_signed_for_by(key.issuer.as_ref()))
+        };
+        self.0.iter().filter(fits).filter(signs).count()
     }
 
     /// Verifies the signature of `jws` by the key that its `kid` names. A key without `kid` may be anyone, so that it is tried
@@ -132,7 +148,7 @@ impl KeySet {
                 continue;
             }
             if key.verifies(jws) {
-                return Verdict::Genuine;
+                return Verdict::Genuine { key_issuer: key.issuer.clone() };
             }
             named |= same;
             tried = true;
@@ -187,10 +203,14 @@ mod tests {
         keys.verify(&Jws::read(token, &[Algorithm::Es256]).unwrap())
     }
 
+    fn plain_issuer() -> Issuer {
+        Issuer::parse("https://id.example.com", &[]).unwrap()
+    }
+
     fn usable(jwk: &Value) -> usize {
         KeySet::read(json!({ "keys": [jwk] }).as_object().unwrap())
             .unwrap()
-            .usable_under(&Algorithm::ALL)
+            .usable_under(&Algorithm::ALL, &plain_issuer())
     }
 
     #[test]
@@ -198,11 +218,17 @@ mod tests {
         let ((a, a_signs), (b, b_signs)) = (p256(Some("a")), p256(Some("b")));
         let (nameless, nameless_signs) = p256(None);
 
-        assert_eq!(verdict(&json!([a, b]), &token(&b_signs, Some("b"))), Verdict::Genuine);
-        assert_eq!(verdict(&json!([a, b]), &token(&b_signs, None)), Verdict::Genuine);
+        assert_eq!(
+            verdict(&json!([a, b]), &token(&b_signs, Some("b"))),
+            Verdict::Genuine { key_issuer: None }
+        );
+        assert_eq!(
+            verdict(&json!([a, b]), &token(&b_signs, None)),
+            Verdict::Genuine { key_issuer: None }
+        );
         assert_eq!(
             verdict(&json!([a, nameless]), &token(&nameless_signs, Some("n"))),
-            Verdict::Genuine
+            Verdict::Genuine { key_issuer: None }
         );
         assert_eq!(verdict(&json!([a, b]), &token(&a_signs, Some("b"))), Verdict::Forged);
         assert_eq!(verdict(&json!([a]), &token(&b_signs, None)), Verdict::NoKeyVerifies);
@@ -245,7 +271,10 @@ mod tests {
         }
         keys.push(good);
 
-        assert_eq!(verdict(&keys.into(), &token(&signs, Some("a"))), Verdict::Genuine);
+        assert_eq!(
+            verdict(&keys.into(), &token(&signs, Some("a"))),
+            Verdict::Genuine { key_issuer: None }
+        );
     }
 
     #[test]
@@ -270,8 +299,32 @@ mod tests {
         assert_eq!(usable(&pinned), 1);
         pinned["alg"] = "PS256".into();
         let keys = KeySet::read(json!({ "keys": [pinned] }).as_object().unwrap()).unwrap();
-        assert_eq!(keys.usable_under(&[Algorithm::Rs256]), 0);
-        assert_eq!(keys.usable_under(&[Algorithm::Ps256]), 1);
+        assert_eq!(keys.usable_under(&[Algorithm::Rs256], &plain_issuer()), 0);
+        assert_eq!(keys.usable_under(&[Algorithm::Ps256], &plain_issuer()), 1);
+    }
+
+    #[test]
+    fn a_key_for_another_tenant_is_of_no_use() {
+        let template = "https://id.example.com/{tenantid}/v2.0";
+        let (good, _) = p256(None);
+        for (key_issuer, expected) in [
+            (json!(template), 1),
+            (json!("https://id.example.com/a/v2.0"), 1),
+            (json!("https://id.example.com/b/v2.0"), 1),
+            (json!("https://id.example.com/c/v2.0"), 0),
+            (json!("https://other.example.com/{tenantid}/v2.0"), 0),
+            (json!(""), 0),
+            (json!(null), 0),
+            (json!([template]), 0),
+        ] {
+            let mut jwk = good.clone();
+            jwk["issuer"] = key_issuer;
+            let keys = KeySet::read(json!({ "keys": [jwk] }).as_object().unwrap()).unwrap();
+            let tenants = Issuer::parse(template, &["a".to_owned(), "b".to_owned()]).unwrap();
+
+            assert_eq!(keys.usable_under(&Algorithm::ALL, &tenants), expected, "{jwk}");
+            assert_eq!(keys.usable_under(&Algorithm::ALL, &plain_issuer()), 1, "{jwk}");
+        }
     }
 
     #[test]

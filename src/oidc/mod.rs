@@ -9,6 +9,7 @@ mod client_auth;
 mod exchange;
 mod http;
 mod id_token;
+mod issuer;
 mod jws;
 mod keys;
 mod metadata;
@@ -28,7 +29,7 @@ use crate::ids::{ProviderName, Secret256};
 
 pub use algorithm::Algorithm;
 pub use client_auth::ClientAuth;
-pub use metadata::is_loopback;
+pub use issuer::{TENANT, is_loopback, token_issuers};
 pub use provider::Provider;
 
 /// The largest claims document that a login carries on, in bytes of JSON: what the policy can be asked about.
@@ -41,8 +42,11 @@ pub struct Settings {
     pub name: ProviderName,
     /// What people read on its button.
     pub title: String,
-    /// Its issuer, compared byte by byte with what its metadata and tokens say.
+    /// Its issuer, compared byte by byte with what its metadata and tokens say. It may have the placeholder [`TENANT`] as a step
+    /// of its path: then it stands for those of `tenants`, and a token names that of its `tid`.
     pub issuer: String,
+    /// Whose people may sign in, by the ids of their tenants: with the placeholder at least one, else none.
+    pub tenants: Vec<String>,
     /// What it calls us.
     pub client_id: String,
     /// How we prove that we are this client.
@@ -83,6 +87,8 @@ pub struct Redemption<'a> {
     pub nonce: &'a str,
     /// Answers the challenge.
     pub pkce_verifier: &'a Secret256,
+    /// What the authorization response named as its issuer (RFC 9207 §2), if it named any.
+    pub response_issuer: Option<&'a str>,
     /// The store's clock, against which the token is dated.
     pub time: StoreTime,
 }
@@ -90,7 +96,7 @@ pub struct Redemption<'a> {
 /// Claims that the provider vouches for: every check has passed.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// The issuer, as configured.
+    /// The issuer as the ID token names it: where there are tenants, that of the person's.
     pub issuer: String,
     /// The ID token's payload, with what only userinfo says merged in. A claim of the ID token is never replaced. At most
     /// 64 KiB of JSON.
@@ -146,7 +152,7 @@ pub enum OidcError {
 }
 
 /// The names of all checks that an answer must pass.
-pub const CHECKS: [&str; 19] = [
+pub const CHECKS: [&str; 20] = [
     "response_issuer",
     "format",
     "algorithm",
@@ -154,6 +160,7 @@ pub const CHECKS: [&str; 19] = [
     "typ",
     "key",
     "signature",
+    "tid",
     "iss",
     "aud",
     "azp",
@@ -171,7 +178,8 @@ pub const CHECKS: [&str; 19] = [
 /// Why a provider cannot be spoken to as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The issuer is neither an https URL nor an http URL of a loopback host, or has a query, a fragment or credentials.
+    /// The issuer is neither an https URL nor an http URL of a loopback host, has a query, a fragment or credentials, or has a
+    /// placeholder without tenants or the other way round.
     #[error("the issuer {0}")]
     Issuer(&'static str),
     /// The private key is no PKCS#8 PEM of an RSA key (2048 bits or more), P-256, P-384 or Ed25519 key.

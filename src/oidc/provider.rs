@@ -9,9 +9,9 @@ use url::Url;
 use super::client_auth::Credentials;
 use super::http::{Endpoint, Http};
 use super::id_token::{self, Expected};
+use super::issuer::Issuer;
 use super::jws::Jws;
 use super::keys::Verdict;
-use super::metadata::Issuer;
 use super::snapshot::{self, Keeper, Status};
 use super::{
     Algorithm, AuthorizationRequest, BuildError, CHECKS, Claims, Discovered, LARGEST_DOCUMENT,
@@ -19,6 +19,14 @@ use super::{
 };
 use crate::ids::Digest;
 use crate::telemetry::Metrics;
+
+/// A token whose signature is the provider's. Of its claims none is checked yet.
+pub(super) struct Verified {
+    pub(super) claims: Map<String, Value>,
+    pub(super) algorithm: Algorithm,
+    /// Whose tokens the key signs, if it says so.
+    pub(super) key_issuer: Option<Value>,
+}
 
 /// One provider, spoken to.
 pub struct Provider {
@@ -37,8 +45,9 @@ impl Provider {
     ///
     /// [`BuildError`], a variant for each cause.
     pub fn new(settings: Settings, metrics: &Metrics) -> Result<Self, BuildError> {
-        let issuer = Issuer::parse(&settings.issuer).map_err(BuildError::Issuer)?;
-        let credentials = Credentials::new(&settings)?;
+        let issuer =
+            Issuer::parse(&settings.issuer, &settings.tenants).map_err(BuildError::Issuer)?;
+        let credentials = Credentials::new(&settings, &issuer)?;
         let http = Http::new(&issuer, &settings.name, metrics)?;
         metrics.describe(
             "vestibule_provider_failures_total",
@@ -56,6 +65,12 @@ impl Provider {
     /// How this provider is met.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether `issuer` is this provider's, byte by byte: the configured one or, where that has the placeholder, one of its
+    /// tenants'.
+    pub fn accepts_issuer(&self, issuer: &str) -> bool {
+        self.issuer.accepts(issuer)
     }
 
     /// The provider's login page, asked for a code (OpenID Connect Core §3.1.2.1) under PKCE with S256, whatever its metadata
@@ -88,7 +103,8 @@ impl Provider {
         Ok(url)
     }
 
-    /// Compares the `iss` of an authorization response with the issuer (RFC 9207 §2.4), before the code goes anywhere.
+    /// Compares the `iss` of an authorization response with the issuer (RFC 9207 §2.4), before the code goes anywhere: where
+    /// there are tenants, with those of all. [`Provider::redeem`] then compares it with the ID token's.
     ///
     /// # Errors
     ///
@@ -96,7 +112,7 @@ impl Provider {
     /// [`OidcError::Unavailable`] when there is no metadata to tell. No other.
     pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), OidcError> {
         let checked = match iss {
-            Some(iss) if iss == self.settings.issuer => Ok(()),
+            Some(iss) if self.accepts_issuer(iss) => Ok(()),
             Some(other) => Err(untrusted(
                 "response_issuer",
                 &self.settings.issuer,
@@ -127,8 +143,9 @@ impl Provider {
     /// Exchanges the code for the provider's claims, once.
     ///
     /// Checks, in order: the token endpoint answers the code and our PKCE verifier (RFC 6749 §4.1.3, RFC 7636 §4.5); the ID
-    /// token's header and signature (RFC 7515 §5.2), `iss`, `aud`, `azp`, `exp`, `iat`, `nbf`, `nonce`, `at_hash`, `c_hash`
-    /// and `sub` (OpenID Connect Core §3.1.3.7); then, where userinfo is offered, that it speaks of the same `sub` (§5.3.2).
+    /// token's header and signature (RFC 7515 §5.2); `tid`, where there are tenants; `iss`, whether the key signs for it, and
+    /// whether the authorization response named it; `aud`, `azp`, `exp`, `iat`, `nbf`, `nonce`, `at_hash`, `c_hash` and `sub`
+    /// (OpenID Connect Core §3.1.3.7); then, where userinfo is offered, that it speaks of the same `sub` (§5.3.2).
     /// Nothing more is asked of the provider once a check has failed.
     ///
     /// # Errors
@@ -150,9 +167,13 @@ impl Provider {
         let tokens =
             exchange::redeem_code(self, &metadata.token_endpoint, &redemption, deadline).await?;
 
-        let (mut document, algorithm) = self.verified_payload(&tokens.id_token, deadline).await?;
+        let Verified { claims: mut document, algorithm, key_issuer } =
+            self.verified_payload(&tokens.id_token, deadline).await?;
+        let issuer = self.issuer.expected_of(&document)?;
         let expected = Expected {
-            issuer: &self.settings.issuer,
+            issuer,
+            response_issuer: redemption.response_issuer,
+            key_issuer: key_issuer.as_ref(),
             client_id: &self.settings.client_id,
             nonce: redemption.nonce,
             code: redemption.code,
@@ -162,16 +183,17 @@ impl Provider {
         };
         let subject = id_token::check(&document, &expected)?;
 
-        if let Some(endpoint) = &metadata.userinfo_endpoint {
-            let further =
-                userinfo::fetch(self, endpoint, &tokens.access_token, redemption.time, deadline)
-                    .await?;
-            if let Some(further) = further {
-                userinfo::check_subject(&further, &subject)?;
-                for (name, value) in further {
-                    document.entry(name).or_insert(value);
-                }
+        if let Some(endpoint) = &metadata.userinfo_endpoint
+            && let Some(further) = userinfo::fetch(self, endpoint, &expected, deadline).await?
+        {
+            userinfo::check_subject(&further, &subject)?;
+            for (name, value) in further {
+                document.entry(name).or_insert(value);
             }
+        }
+        // They speak of this login and its tokens, not of the person.
+        for name in ["nonce", "at_hash", "c_hash"] {
+            document.remove(name);
         }
         let size = serde_json::to_string(&document).map_or(usize::MAX, |text| text.len());
         if size > LARGEST_DOCUMENT {
@@ -181,21 +203,24 @@ impl Provider {
                 size.to_string(),
             ));
         }
-        Ok(Claims { issuer: self.settings.issuer.clone(), document })
+        Ok(Claims { issuer: issuer.text().to_owned(), document })
     }
 
-    /// The payload of a token whose signature one of the provider's keys verifies, and the algorithm. An unknown key asks the
-    /// provider for its keys of now, once per interval.
+    /// What a token says whose signature one of the provider's keys verifies. An unknown key asks the provider for its keys of
+    /// now, once per interval.
     pub(super) async fn verified_payload(
         &self,
         raw_token: &SecretString,
         deadline: Instant,
-    ) -> Result<(Map<String, Value>, Algorithm), OidcError> {
+    ) -> Result<Verified, OidcError> {
         let jws = Jws::read(raw_token, &self.settings.algorithms)?;
         let mut known = self.keeper.known(deadline).await?;
         loop {
             let refusal = match known.snapshot.keys.verify(&jws) {
-                Verdict::Genuine => return Ok((jws.payload()?, jws.algorithm)),
+                Verdict::Genuine { key_issuer } => {
+                    let (claims, algorithm) = (jws.payload()?, jws.algorithm);
+                    return Ok(Verified { claims, algorithm, key_issuer });
+                }
                 Verdict::Forged => {
                     return Err(untrusted("signature", "one by the key that is named", "another"));
                 }
@@ -215,7 +240,7 @@ impl Provider {
     /// [`OidcError::Unavailable`] of `discovery` or `keys`. No other.
     pub async fn discover(&self) -> Result<Discovered, OidcError> {
         let (metadata, keys) = snapshot::fetch(&self.http, &self.issuer, self.deadline()).await?;
-        let usable_keys = keys.usable_under(&self.settings.algorithms);
+        let usable_keys = keys.usable_under(&self.settings.algorithms, &self.issuer);
         let mut warnings = Vec::new();
         if usable_keys == 0 {
             warnings.push(

@@ -11,8 +11,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::http::{Endpoint, Http};
+use super::issuer::Issuer;
 use super::keys::KeySet;
-use super::metadata::{Issuer, Metadata};
+use super::metadata::Metadata;
 use super::{OidcError, Provider};
 
 /// How long a snapshot is fresh. A key that the provider has withdrawn counts for that long at most.
@@ -241,7 +242,7 @@ impl Keeper {
             state.wished = false;
             match answer {
                 Ok((metadata, keys)) => {
-                    let usable_keys = keys.usable_under(&provider.settings.algorithms);
+                    let usable_keys = keys.usable_under(&provider.settings.algorithms, &provider.issuer);
                     if usable_keys == 0 {
                         tracing::warn!(provider = name, "the provider has no key for the configured algorithms");
                     }

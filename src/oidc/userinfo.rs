@@ -2,17 +2,18 @@
 
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
 
 use super::http::{Answer, Endpoint};
-use super::{OidcError, Provider, cut, id_token, untrusted};
-use crate::clock::StoreTime;
+use super::id_token::{self, Expected};
+use super::provider::Verified;
+use super::{OidcError, Provider, cut, untrusted};
 
-/// Asks once. `None` when the endpoint answers 401 or 403: access tokens that are meant for another audience are refused
-/// there, at each login alike, and the ID token stands alone.
+/// Asks once, about whom the ID token of `expected` names. `None` when the endpoint answers 401 or 403: access tokens that are
+/// meant for another audience are refused there, at each login alike, and the ID token stands alone.
 ///
 /// Any other failure refuses the login: policies speak of claims that may stand in userinfo only, and somebody who is admitted
 /// without them while the provider is poorly may be taken for less, or more, than they are.
@@ -25,17 +26,16 @@ use crate::clock::StoreTime;
 pub(super) async fn fetch(
     provider: &Provider,
     userinfo_endpoint: &Url,
-    access_token: &SecretString,
-    time: StoreTime,
+    expected: &Expected<'_>,
     deadline: Instant,
 ) -> Result<Option<Map<String, Value>>, OidcError> {
     #[expect(clippy::disallowed_methods, reason = "userinfo is read with it (RFC 6750 §2.1)")]
-    let bearer = format!("Bearer {}", access_token.expose_secret());
+    let bearer = format!("Bearer {}", expected.access_token.expose_secret());
     let request = provider.http.get(userinfo_endpoint).header(AUTHORIZATION, bearer);
     let answer = provider.http.send(Endpoint::Userinfo, request, deadline).await?;
     match answer.status {
         StatusCode::OK if answer.is("application/jwt") => {
-            signed_claims(provider, answer, time, deadline).await.map(Some)
+            signed_claims(provider, answer, expected, deadline).await.map(Some)
         }
         StatusCode::OK => {
             let claims = answer.json_object();
@@ -60,20 +60,21 @@ pub(super) async fn fetch(
 async fn signed_claims(
     provider: &Provider,
     answer: Answer,
-    time: StoreTime,
+    expected: &Expected<'_>,
     deadline: Instant,
 ) -> Result<Map<String, Value>, OidcError> {
     let raw_token = String::from_utf8(answer.body)
         .map_err(|_| untrusted("format", "a signed JWT", "no text"))?;
-    let (claims, _) =
+    let Verified { claims, key_issuer, .. } =
         provider.verified_payload(&raw_token.trim().to_owned().into(), deadline).await?;
+    id_token::check_key(key_issuer.as_ref(), expected.issuer)?;
     if let Some(iss) = claims.get("iss") {
-        id_token::check_issuer(iss, &provider.settings.issuer)?;
+        expected.issuer.check(Some(iss))?;
     }
     if let Some(aud) = claims.get("aud") {
-        id_token::check_audience(aud, &provider.settings.client_id)?;
+        id_token::check_audience(aud, expected.client_id)?;
     }
-    id_token::check_dates(&claims, time.now())?;
+    id_token::check_dates(&claims, expected.now)?;
     Ok(claims)
 }
 

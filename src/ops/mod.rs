@@ -1,6 +1,13 @@
-//! The operations listener: is it alive, is it ready, what has it done (contract §6).
+//! The operations listener (contract §6): is it alive, is it ready, what has it done; and `/api`, which operators' commands call
+//! when the store is a running service's own.
 //!
-//! Owns the three routes. Does not own what they tell: `store` and `oidc` know their own state, `telemetry` the series.
+//! Owns the routes, their gate, and what operators are shown of a denial, an identity and a standing. Does not own what they are
+//! told: `store` and `oidc` know their own state, `telemetry` the series, `denials` and `identity` the rest.
+
+mod api;
+mod gate;
+mod problem;
+mod records;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,17 +19,25 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
+use secrecy::SecretString;
 use serde::Serialize;
 
+use crate::denials;
 use crate::oidc::Provider;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
+pub use api::MovedAnswer;
+use gate::Gate;
+pub use problem::{Code, PATIENCE, ToldProblem};
+pub use records::{Known, Moved, Page, Records, Stood, Whom};
 
 /// How the operations listener is met.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it listens; a loopback address unless configured. It asks nobody who they are.
+    /// Where it listens; a loopback address unless configured.
     pub listen: SocketAddr,
+    /// What opens `/api`; `None` when nothing does.
+    pub token: Option<SecretString>,
 }
 
 struct Ops {
@@ -39,12 +54,29 @@ struct Readiness<'a> {
     providers: BTreeMap<&'a str, String>,
 }
 
+/// What the operations listener tells of.
+pub struct Rooms {
+    /// What is kept.
+    pub store: Arc<Store>,
+    /// Who signs people in.
+    pub providers: Vec<Arc<Provider>>,
+    /// What was counted.
+    pub metrics: Metrics,
+    /// How long denials are kept.
+    pub denials: denials::Settings,
+}
+
 /// The operations listener's routes.
-pub fn router(store: Arc<Store>, providers: Vec<Arc<Provider>>, metrics: Metrics) -> Router {
+pub fn router(settings: &Settings, rooms: Rooms) -> Router {
+    let Rooms { store, providers, metrics, denials } = rooms;
+    let names = providers.iter().map(|provider| provider.settings().name.clone()).collect();
+    let records = Records::new(store.clone(), denials, names);
+    let api = api::router(records, providers.clone(), Gate::new(settings.token.as_ref()));
     Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(show_metrics))
+        .nest("/api", api)
         .with_state(Arc::new(Ops { store, providers, metrics }))
 }
 

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Timestamp;
-use crate::ids::{Identity, ProviderName, RequestId, Secret256, Subject, SubjectKey};
+use crate::clock::{StoreTime, Timestamp};
+use crate::ids::{Identity, ProviderName, RequestId, Secret256, SubjectKey};
 use crate::store::{
-    Dated, NewSession, Rate, Session, SessionKey, Store, StoreError, UseTerms, UsedSession,
+    Dated, Judged, NewSession, NewStanding, OpenedSession, Rate, Session, SessionKey, Store,
+    StoreError, UseTerms, UsedSession,
 };
 
 /// How long sessions last.
@@ -51,25 +52,27 @@ impl SessionCookie {
 /// Somebody who may come in.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Whom the provider means.
-    pub subject: Subject,
-    /// The identity that the subject is bound to.
+    /// The identity that the subject is bound to, or that was claimed for it.
     pub identity: Identity,
-    /// Where the login was.
-    pub provider: ProviderName,
-    /// What the provider calls the person.
-    pub friendly_name: Option<String>,
+    /// Whether it was bound before.
+    pub bound: bool,
+    /// When that was looked up: what an operator has changed since then counts for more.
+    pub seen: Timestamp,
+    /// Whom the provider means, what it says about the person, and what was decided.
+    pub standing: NewStanding,
 }
 
 /// A session that lives now.
 #[derive(Clone, Debug)]
-pub struct Live {
+pub struct Live<T> {
     /// The session as it is kept.
     pub session: Session,
     /// The store's clock.
     pub now: Timestamp,
     /// When it is over unless it is used before: its own end, or that of its idle time.
     pub until: Timestamp,
+    /// What was asked for with it.
+    pub with: T,
 }
 
 /// Why a session cannot be used.
@@ -78,6 +81,10 @@ pub enum SessionError {
     /// It is no more, or never was, or its provider is none any more.
     #[error("the session is over")]
     Ended,
+    /// It was not opened: since the member was looked up, the subject's sessions were ended, or its identity was moved, or another
+    /// login has bound it to another one.
+    #[error("another login or an operator came before this one")]
+    Overtaken,
     /// It was used too often; it may be used again `after`.
     #[error("the session is over its limit")]
     Limited {
@@ -113,23 +120,29 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Ended`] when the member's provider is none of ours; [`SessionError::Store`] when the store has no answer: a
-    /// session that was opened all the same is nobody's, and ends by itself.
-    pub async fn open(&self, member: &Member) -> Result<(SessionCookie, Live), SessionError> {
-        let cookie = SessionCookie { subject: member.subject.key(), secret: Secret256::random() };
+    /// [`SessionError::Ended`] when the member's provider is none of ours; [`SessionError::Overtaken`]; [`SessionError::Store`] when
+    /// the store has no answer: a session that was opened all the same is nobody's, and ends by itself.
+    pub async fn open(&self, member: &Member) -> Result<(SessionCookie, Live<()>), SessionError> {
+        let NewStanding { subject, provider, .. } = &member.standing;
+        let cookie = SessionCookie { subject: subject.key(), secret: Secret256::random() };
         let new = NewSession {
             key: cookie.key(),
             identity: member.identity.clone(),
-            provider: member.provider.clone(),
-            friendly_name: member.friendly_name.clone(),
-            lifetime: self.longest(&member.provider).ok_or(SessionError::Ended)?,
+            bound: member.bound,
+            seen: member.seen,
+            lifetime: self.longest(provider).ok_or(SessionError::Ended)?,
             idle: self.settings.idle,
+            standing: member.standing.clone(),
         };
-        let opened = self.store.open_session(&new).await?;
-        Ok((cookie, self.live(opened)?))
+        let Dated { value, time } = self.store.open_session(&new).await?;
+        match value {
+            OpenedSession::Opened(session) => Ok((cookie, self.live(session, time, ())?)),
+            OpenedSession::Overtaken => Err(SessionError::Overtaken),
+        }
     }
 
-    /// Uses a session once: one round trip to the store. The same `request` again is the same use.
+    /// Uses a session once, and says what was decided about its subject: one round trip to the store. The same `request` again
+    /// is the same use.
     ///
     /// # Errors
     ///
@@ -138,25 +151,25 @@ impl Sessions {
         &self,
         key: &SessionKey,
         request: RequestId,
-    ) -> Result<Live, SessionError> {
+    ) -> Result<Live<Judged>, SessionError> {
         let terms = UseTerms { idle: self.settings.idle, limit: self.limit };
         let Dated { value, time } = self.store.use_session(key, &terms, request).await?;
         match value {
-            UsedSession::Live(session) => self.live(Dated { value: session, time }),
+            UsedSession::Live(session, judged) => self.live(session, time, judged),
             UsedSession::Limited { after } => Err(SessionError::Limited { after }),
             UsedSession::Ended => Err(SessionError::Ended),
         }
     }
 
-    /// Looks at a session, which does not count as using it.
+    /// Looks at a session and at what was decided about its subject, which does not count as using it.
     ///
     /// # Errors
     ///
     /// [`SessionError::Ended`]; [`SessionError::Store`] when the store has no answer.
-    pub async fn look_at(&self, key: &SessionKey) -> Result<Live, SessionError> {
+    pub async fn look_at(&self, key: &SessionKey) -> Result<Live<String>, SessionError> {
         let Dated { value, time } = self.store.read_session(key, self.settings.idle).await?;
-        let session = value.ok_or(SessionError::Ended)?;
-        self.live(Dated { value: session, time })
+        let (session, decision) = value.ok_or(SessionError::Ended)?;
+        self.live(session, time, decision)
     }
 
     /// Ends a session for good.
@@ -177,14 +190,18 @@ impl Sessions {
     }
 
     /// A session under today's settings: one that was opened under others ends when these say so, if that is earlier.
-    fn live(&self, opened: Dated<Session>) -> Result<Live, SessionError> {
-        let Dated { value: mut session, time } = opened;
+    fn live<T>(
+        &self,
+        mut session: Session,
+        time: StoreTime,
+        with: T,
+    ) -> Result<Live<T>, SessionError> {
         let longest = self.longest(&session.provider).ok_or(SessionError::Ended)?;
         session.ends = session.ends.min(session.since.plus(longest));
         let until = session.last_used.plus(self.settings.idle).min(session.ends);
         if until <= time.at() {
             return Err(SessionError::Ended);
         }
-        Ok(Live { session, now: time.at(), until })
+        Ok(Live { session, now: time.at(), until, with })
     }
 }

@@ -3,9 +3,25 @@
 //! Owns what is kept, under which keys, for how long, and the clock. Does not own what it means: the rooms above decide whom
 //! to let in. Nothing secret is kept: of cookies and states only their digests.
 
+/// Calls the backend's function of the same name, and tells [`Store::timed`] which it is.
+macro_rules! step {
+    ($self:ident, $name:ident ( $($argument:expr),* )) => {
+        $self.timed(Step::$name, async {
+            match &$self.backend {
+                Backend::Embedded(store) => store.$name($($argument),*).await,
+                Backend::Redis(store) => store.$name($($argument),*).await,
+            }
+        }).await
+    };
+}
+
 mod embedded;
+mod error;
+mod identities;
 mod measure;
 mod redis;
+mod sessions;
+mod standings;
 mod steps;
 
 use std::future::Future;
@@ -15,12 +31,15 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 
 use crate::clock::StoreTime;
-use crate::ids::{Digest, Identity, ProviderName, RequestId, Subject, SubjectKey};
+use crate::ids::{Digest, ProviderName, RequestId};
 use crate::telemetry::Metrics;
+use error::Fault;
+pub use error::{OpenError, StoreError};
 use measure::{Step, StepMetrics};
 pub use steps::{
-    Allowance, Claim, Health, NewLogin, NewSession, Rate, Session, SessionKey, TakenLogin,
-    UseTerms, UsedSession,
+    Allowance, Claim, Cursor, Health, Judged, NewLogin, NewSession, NewStanding, OpenedSession,
+    Outcome, Owner, Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms, UsedSession,
+    Verdict,
 };
 
 /// Where things are kept.
@@ -47,102 +66,6 @@ pub struct Dated<T> {
     pub time: StoreTime,
 }
 
-/// Why a step has no answer. Whether it was done is unknown, except for [`StoreError::Corrupt`].
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The store cannot be reached, broke off, or refuses to work: out of memory or disk, read-only, no permission.
-    #[error("the store is away (step {step})")]
-    Away {
-        /// The step, as [`Store`]'s methods are called.
-        step: &'static str,
-        /// What the driver says.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The store took longer than [`Store::PATIENCE`].
-    #[error("the store did not answer in time (step {step})")]
-    TimedOut {
-        /// The step, as [`Store`]'s methods are called.
-        step: &'static str,
-    },
-    /// What is kept is not what we write: another program's key, or damage.
-    #[error("the store holds something that Vestibule did not write (step {step}): {what}")]
-    Corrupt {
-        /// The step, as [`Store`]'s methods are called.
-        step: &'static str,
-        /// What was found where; never a value.
-        what: &'static str,
-    },
-}
-
-impl StoreError {
-    /// Every cause that [`StoreError::cause`] can tell.
-    pub const CAUSES: [&str; 3] = ["away", "timed_out", "corrupt"];
-
-    /// The cause in one word, for a metric's label.
-    #[must_use]
-    pub const fn cause(&self) -> &'static str {
-        Self::CAUSES[self.cause_index()]
-    }
-
-    const fn cause_index(&self) -> usize {
-        match self {
-            Self::Away { .. } => 0,
-            Self::TimedOut { .. } => 1,
-            Self::Corrupt { .. } => 2,
-        }
-    }
-}
-
-/// Why a backend has no answer; [`Store`] adds the step.
-#[derive(Debug)]
-enum Fault {
-    /// See [`StoreError::Away`].
-    Away(Box<dyn std::error::Error + Send + Sync>),
-    /// See [`StoreError::Corrupt`].
-    Corrupt(&'static str),
-}
-
-impl Fault {
-    fn in_step(self, step: &'static str) -> StoreError {
-        match self {
-            Self::Away(source) => StoreError::Away { step, source },
-            Self::Corrupt(what) => StoreError::Corrupt { step, what },
-        }
-    }
-}
-
-/// Why the store cannot be opened at all.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has the file.
-    #[error(
-        "another process has {path} open: one process uses a file, replicas share a Redis instead"
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The folder of the file is not there.
-    #[error("there is no folder for the store's file {path}: make or mount it")]
-    NoFolder {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be read, made or repaired.
-    #[error("cannot open the store at {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The URL is not one of a Redis server. The URL is not quoted, for it may hold a password.
-    #[error("store.url is not a Redis URL")]
-    Url,
-}
-
 enum Backend {
     Embedded(embedded::Embedded),
     // Boxed for its size alone.
@@ -153,18 +76,6 @@ enum Backend {
 pub struct Store {
     backend: Backend,
     metrics: StepMetrics,
-}
-
-/// Calls the backend's function of the same name, and tells [`Store::timed`] which it is.
-macro_rules! step {
-    ($self:ident, $name:ident ( $($argument:expr),* )) => {
-        $self.timed(Step::$name, async {
-            match &$self.backend {
-                Backend::Embedded(store) => store.$name($($argument),*).await,
-                Backend::Redis(store) => store.$name($($argument),*).await,
-            }
-        }).await
-    };
 }
 
 impl Store {
@@ -235,83 +146,6 @@ impl Store {
         request: RequestId,
     ) -> Result<Dated<TakenLogin>, StoreError> {
         step!(self, take_login_once(id, binding, provider, request))
-    }
-
-    /// The identity that `subject` is bound to.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], any.
-    pub async fn find_identity(
-        &self,
-        subject: &SubjectKey,
-    ) -> Result<Dated<Option<Identity>>, StoreError> {
-        step!(self, find_identity(subject))
-    }
-
-    /// Claims `identity` for `subject`, for ever; the first claim wins.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], any.
-    pub async fn claim_identity(
-        &self,
-        identity: &Identity,
-        subject: &Subject,
-    ) -> Result<Dated<Claim>, StoreError> {
-        step!(self, claim_identity(identity, subject))
-    }
-
-    /// Keeps a session, and binds its subject to its identity if the subject has none: the session's identity in the answer is
-    /// the bound one. The same key again answers the same session; it never brings back one that was ended.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], any.
-    pub async fn open_session(&self, session: &NewSession) -> Result<Dated<Session>, StoreError> {
-        step!(self, open_session(session))
-    }
-
-    /// Uses a session: its idle time begins anew, to within [`UseTerms::grain`], unless it is over or over its limit. The same
-    /// `request` twice in a row is counted once.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], any.
-    pub async fn use_session(
-        &self,
-        key: &SessionKey,
-        terms: &UseTerms,
-        request: RequestId,
-    ) -> Result<Dated<UsedSession>, StoreError> {
-        step!(self, use_session(key, terms, request))
-    }
-
-    /// Looks at a session without using it; `None` when it is no more, or never was.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], any.
-    pub async fn read_session(
-        &self,
-        key: &SessionKey,
-        idle: Duration,
-    ) -> Result<Dated<Option<Session>>, StoreError> {
-        step!(self, read_session(key, idle))
-    }
-
-    /// Ends a session for good; `true` when it lived until now. The same `request` again answers the same for a minute.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], any.
-    pub async fn end_session(
-        &self,
-        key: &SessionKey,
-        idle: Duration,
-        request: RequestId,
-    ) -> Result<Dated<bool>, StoreError> {
-        step!(self, end_session(key, idle, request))
     }
 
     /// Asks the store for its time: whether it is there at all.

@@ -77,7 +77,7 @@ client_id = "vestibule"
 client_secret = "canary-0123456789"
 
 [provider.policy]
-allow = "claims.canary == '0123456789'"
+allow = "canary-0123456789"
 
 [limits]
 logins = "canary-0123456789"

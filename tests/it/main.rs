@@ -16,6 +16,7 @@ mod config;
 mod e2e_demo;
 mod e2e_keycloak;
 mod e2e_oidc_provider;
+mod entra;
 mod lies;
 mod logins;
 mod ops;

@@ -4,14 +4,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
 
 use crate::support::fake_provider::FakeProvider;
 use crate::support::redis::RedisServer;
 
 /// Long enough for anything that happens at all on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A session cookie as we write them, of a session that never was.
 const COOKIE: &str = "Cookie: vestibule=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n";
@@ -185,6 +188,8 @@ pub struct Service {
     child: Child,
     pub public: SocketAddr,
     pub ops: SocketAddr,
+    /// Whoever holds this keeps the log from being read.
+    pub reading: Arc<Mutex<()>>,
     lines: Receiver<String>,
     seen: Vec<String>,
     _folder: tempfile::TempDir,
@@ -226,11 +231,36 @@ impl Service {
             .unwrap();
         let (sender, lines) = channel();
         let log = BufReader::new(child.stderr.take().unwrap());
+        let reading = Arc::new(Mutex::new(()));
+        let may_read = reading.clone();
         std::thread::spawn(move || {
-            log.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+            log.lines().map_while(Result::ok).all(|line| {
+                drop(may_read.blocking_lock());
+                sender.send(line).is_ok()
+            })
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { child, public: nowhere, ops: nowhere, lines, seen: Vec::new(), _folder: folder }
+        Self {
+            child,
+            public: nowhere,
+            ops: nowhere,
+            reading,
+            lines,
+            seen: Vec::new(),
+            _folder: folder,
+        }
+    }
+
+    /// The next line of the log that holds `text`.
+    pub fn wait_for(&mut self, text: &str) -> serde_json::Value {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no {text} in {:#?}", self.seen));
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return serde_json::from_str(&line).unwrap();
+            }
+        }
     }
 
     pub fn tell(&self, signal: &str) {
@@ -266,7 +296,7 @@ impl Drop for Service {
     }
 }
 
-fn send(to: SocketAddr, path: &str, headers: &str) -> TcpStream {
+pub fn send(to: SocketAddr, path: &str, headers: &str) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let request = format!(
@@ -276,13 +306,13 @@ fn send(to: SocketAddr, path: &str, headers: &str) -> TcpStream {
     stream
 }
 
-fn receive(stream: &mut TcpStream) -> String {
+pub fn receive(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     String::from_utf8(answer).unwrap()
 }
 
 /// The whole answer to one request.
-fn get(from: SocketAddr, path: &str, headers: &str) -> String {
+pub fn get(from: SocketAddr, path: &str, headers: &str) -> String {
     receive(&mut send(from, path, headers))
 }

@@ -45,6 +45,23 @@ enum Raw {
     Variable(String),
 }
 
+/// What stands in for a secret that is not at hand, one of each kind that there is: a password, a private key, bytes, a URL.
+const STAND_INS: [&str; 4] = [
+    "stands-in-for-a-secret",
+    "-----BEGIN PRIVATE KEY-----",
+    "dGhpcyBzdGFuZHMgaW4gZm9yIGEgc2VhbGluZyBrZXk=",
+    "redis://127.0.0.1",
+];
+
+/// Whether every secret must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrets {
+    /// Without one it cannot be served.
+    Needed,
+    /// Whoever only reviews the rest has none of them.
+    StoodInFor,
+}
+
 /// The file, the environment, and what was noted about them.
 struct Source<'a> {
     environment: BTreeMap<String, String>,
@@ -53,6 +70,7 @@ struct Source<'a> {
     /// Those of them that there were.
     used: BTreeSet<String>,
     read_file: ReadFile<'a>,
+    secrets: Secrets,
     faults: Vec<Fault>,
     warnings: Vec<String>,
 }
@@ -86,6 +104,7 @@ pub(super) fn read_all<T>(
     file: Table,
     environment: impl IntoIterator<Item = (String, String)>,
     read_file: ReadFile<'_>,
+    secrets: Secrets,
     read: impl FnOnce(&mut Section<'_, '_>) -> T,
 ) -> (T, Notes) {
     let environment =
@@ -95,6 +114,7 @@ pub(super) fn read_all<T>(
         asked: BTreeSet::new(),
         used: BTreeSet::new(),
         read_file,
+        secrets,
         faults: Vec::new(),
         warnings: Vec::new(),
     };
@@ -219,6 +239,9 @@ impl<'a> Section<'_, 'a> {
                 let text = match (self.source.read_file)(Path::new(&path)) {
                     Ok(text) => text,
                     Err(error) => {
+                        if let Some(stand_in) = self.stand_in(form) {
+                            return Some(Some(stand_in));
+                        }
                         return self.fault(&key_file, why_unreadable(error.kind()), FILE.mend);
                     }
                 };
@@ -239,9 +262,17 @@ impl<'a> Section<'_, 'a> {
 
     /// A secret that must be there.
     pub(super) fn required_secret<T>(&mut self, key: &str, form: &Form<T>) -> Option<T> {
-        match self.secret(key, form)? {
+        match self.secret(key, form)?.or_else(|| self.stand_in(form)) {
             Some(secret) => Some(secret),
             None => self.missing(key, form.mend),
+        }
+    }
+
+    /// What to go on with in place of a secret that is not there; `None` where it must be.
+    pub(super) fn stand_in<T>(&self, form: &Form<T>) -> Option<T> {
+        match self.source.secrets {
+            Secrets::Needed => None,
+            Secrets::StoodInFor => STAND_INS.iter().find_map(|text| (form.read)(text).ok()),
         }
     }
 
@@ -267,6 +298,14 @@ impl<'a> Section<'_, 'a> {
         let (path, variable) = (self.path_of(key), self.variable_of(key));
         Section { source: self.source, path, variable, left, asked: Vec::new(), displaced }
             .read_and_refuse_the_rest(read)
+    }
+
+    /// Whether what stands at `key` is a list and not one value; a variable with one value goes before both.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        let variable = self.variable_of(key);
+        let in_file = matches!(self.left.get(key), Some(Value::Array(_)));
+        !self.source.environment.contains_key(&variable)
+            && (in_file || self.source.speaks_for(&variable))
     }
 
     /// A list of tables, as long as the file or the variables make it. What `read` leaves of each is refused.
@@ -366,7 +405,8 @@ impl<'a> Section<'_, 'a> {
     }
 
     fn variable_of(&self, key: &str) -> String {
-        format!("{}__{}", self.variable, key.to_uppercase().replace('[', "__").replace(']', ""))
+        let key = key.to_uppercase().replace(['[', '.'], "__").replace(']', "");
+        format!("{}__{key}", self.variable)
     }
 }
 

@@ -16,7 +16,8 @@ fn read<T>(
         Some("there") => Ok("from the file\r\n".to_owned()),
         _ => Err(ErrorKind::NotFound.into()),
     };
-    let (value, notes) = read_all(file.parse().unwrap(), variables, &read_file, read);
+    let (value, notes) =
+        read_all(file.parse().unwrap(), variables, &read_file, Secrets::Needed, read);
     (value, notes.faults.iter().map(ToString::to_string).collect())
 }
 

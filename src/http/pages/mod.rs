@@ -102,6 +102,8 @@ pub(crate) fn signed_out(notice: Option<&str>) -> Markup {
 pub(crate) struct Problem<'a> {
     /// What happened, in a few words.
     pub title: &'static str,
+    /// What the operator has to say about it.
+    pub message: Option<&'a str>,
     /// What to do next, in a sentence or two.
     pub advice: &'static str,
     /// The stable code of the contract, §5.
@@ -118,6 +120,9 @@ pub(crate) struct Problem<'a> {
 pub(crate) fn problem(view: &Problem) -> Markup {
     let body = html! {
         h1 { (view.title) }
+        @if let Some(message) = view.message {
+            p { (message) }
+        }
         p { (view.advice) }
         dl {
             @if let Some(reference) = view.reference {
@@ -204,6 +209,7 @@ mod tests {
         };
         let problem_view = Problem {
             title: "The sign-in failed",
+            message: Some(text),
             advice: "Try again.",
             code: "login_failed",
             reference: None,
@@ -264,6 +270,7 @@ mod tests {
         let reference = Reference::random();
         let view = Problem {
             title: "The sign-in failed",
+            message: None,
             advice: "Sign in again.",
             code: "login_failed",
             reference: Some(&reference),

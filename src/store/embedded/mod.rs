@@ -15,14 +15,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::steps::{
-    Allowance, Claim, Health, NewLogin, NewSession, Rate, Session, SessionKey, TakenLogin,
-    UseTerms, UsedSession,
+    Allowance, Claim, Cursor, Health, NewLogin, NewSession, NewStanding, OpenedSession, Owner,
+    Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict,
 };
 use super::{Dated, Fault, OpenError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{StoreTime, Timestamp};
-use crate::ids::{Digest, Identity, ProviderName, RequestId, Subject, SubjectKey};
+use crate::ids::{Digest, Identity, ProviderName, Reference, RequestId, Subject, SubjectKey};
 use rows::Rows;
 use writer::{Job, Trouble, Writer};
 
@@ -109,6 +109,14 @@ impl Embedded {
         self.run(move |rows| rows.find_identity(&subject)).await
     }
 
+    pub(super) async fn find_subject(
+        &self,
+        identity: &Identity,
+    ) -> Result<Dated<Option<Owner>>, Fault> {
+        let identity = identity.clone();
+        self.run(move |rows| rows.find_subject(&identity)).await
+    }
+
     pub(super) async fn claim_identity(
         &self,
         identity: &Identity,
@@ -118,7 +126,50 @@ impl Embedded {
         self.run(move |rows| rows.claim_identity(&identity, &subject)).await
     }
 
-    pub(super) async fn open_session(&self, session: &NewSession) -> Result<Dated<Session>, Fault> {
+    pub(super) async fn begin_move(
+        &self,
+        identity: &Identity,
+        from: &SubjectKey,
+        to: &Subject,
+    ) -> Result<Dated<bool>, Fault> {
+        let (identity, from, to) = (identity.clone(), *from, to.clone());
+        self.run(move |rows| rows.begin_move(&identity, &from, &to)).await
+    }
+
+    pub(super) async fn retire_subject(
+        &self,
+        from: &SubjectKey,
+        identity: &Identity,
+        keep: Duration,
+    ) -> Result<Dated<()>, Fault> {
+        let (from, identity) = (*from, identity.clone());
+        self.run(move |rows| rows.retire_subject(&from, &identity, keep)).await
+    }
+
+    pub(super) async fn finish_move(
+        &self,
+        identity: &Identity,
+        to: &Subject,
+    ) -> Result<Dated<bool>, Fault> {
+        let (identity, to) = (identity.clone(), to.clone());
+        self.run(move |rows| rows.finish_move(&identity, &to)).await
+    }
+
+    pub(super) async fn bind_subject(
+        &self,
+        to: &SubjectKey,
+        identity: &Identity,
+        finished: Timestamp,
+        keep: Duration,
+    ) -> Result<Dated<bool>, Fault> {
+        let (to, identity) = (*to, identity.clone());
+        self.run(move |rows| rows.bind_subject(&to, &identity, finished, keep)).await
+    }
+
+    pub(super) async fn open_session(
+        &self,
+        session: &NewSession,
+    ) -> Result<Dated<OpenedSession>, Fault> {
         let session = session.clone();
         self.run(move |rows| rows.open_session(&session)).await
     }
@@ -137,7 +188,7 @@ impl Embedded {
         &self,
         key: &SessionKey,
         idle: Duration,
-    ) -> Result<Dated<Option<Session>>, Fault> {
+    ) -> Result<Dated<Option<(Session, String)>>, Fault> {
         let key = *key;
         self.run(move |rows| rows.read_session(&key, idle)).await
     }
@@ -150,6 +201,61 @@ impl Embedded {
     ) -> Result<Dated<bool>, Fault> {
         let key = *key;
         self.run(move |rows| rows.end_session(&key, idle, request)).await
+    }
+
+    pub(super) async fn keep_standing(&self, new: &NewStanding) -> Result<Dated<()>, Fault> {
+        let new = new.clone();
+        self.run(move |rows| rows.keep_standing(&new)).await
+    }
+
+    pub(super) async fn read_standing(
+        &self,
+        subject: &SubjectKey,
+        provider: &ProviderName,
+    ) -> Result<Dated<Option<Standing>>, Fault> {
+        let (subject, provider) = (*subject, provider.clone());
+        self.run(move |rows| rows.read_standing(&subject, &provider)).await
+    }
+
+    pub(super) async fn decide_standing(
+        &self,
+        subject: &SubjectKey,
+        provider: &ProviderName,
+        obtained: Timestamp,
+        (verdict, decision): (&Verdict, &str),
+    ) -> Result<Dated<bool>, Fault> {
+        let (subject, provider) = (*subject, provider.clone());
+        let (verdict, decision) = (*verdict, decision.to_owned());
+        self.run(move |rows| {
+            rows.decide_standing(&subject, &provider, obtained, (&verdict, &decision))
+        })
+        .await
+    }
+
+    pub(super) async fn list_standings(
+        &self,
+        after: Option<Cursor>,
+        about: u32,
+    ) -> Result<Dated<Page>, Fault> {
+        self.run(move |rows| rows.list_standings(after, about)).await
+    }
+
+    pub(super) async fn keep_denial(
+        &self,
+        reference: &Reference,
+        text: &str,
+        keep: Duration,
+    ) -> Result<Dated<()>, Fault> {
+        let (reference, text) = (*reference, text.to_owned());
+        self.run(move |rows| rows.keep_denial(&reference, &text, keep)).await
+    }
+
+    pub(super) async fn find_denial(
+        &self,
+        reference: &Reference,
+    ) -> Result<Dated<Option<String>>, Fault> {
+        let reference = *reference;
+        self.run(move |rows| rows.find_denial(&reference)).await
     }
 
     pub(super) async fn read_time(&self) -> Result<Dated<()>, Fault> {

@@ -9,6 +9,8 @@ use super::rows::Rows;
 pub(super) struct Sweep {
     logins: String,
     sessions: String,
+    standings: String,
+    denials: String,
     limits: String,
 }
 
@@ -18,6 +20,8 @@ impl Sweep {
         let (us, ms) = (rows.us, rows.ms());
         sweep(&mut rows.logins, &mut self.logins, most, |row| row.0 < ms)?;
         sweep(&mut rows.sessions, &mut self.sessions, most, |row| row.0 < ms)?;
+        sweep(&mut rows.standings, &mut self.standings, most, |row| row.0 <= ms)?;
+        sweep(&mut rows.denials, &mut self.denials, most, |row| row.0 <= ms)?;
         sweep(&mut rows.limits, &mut self.limits, most, |row| row.0 <= us)
     }
 }

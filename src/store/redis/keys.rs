@@ -3,9 +3,11 @@
 //! | key | type | slot | content | life |
 //! |---|---|---|---|---|
 //! | `vestibule:login:{<digest of state>}` | hash | its own | `p` provider, `b` digest of the browser's binding secret, `u` where the browser goes afterwards, `k` the request that took it | 15 minutes, taken or not |
-//! | `vestibule:claim:{<identity>}` | hash | its own | `k` subject key, `i` issuer, `v` value of the subject claim: whose the identity is | for ever |
-//! | `vestibule:subject:{<subject key>}` | string | the subject's | the identity that the subject is bound to | for ever |
-//! | `vestibule:session:{<subject key>}:<digest of its secret>` | hash | the subject's | `e` ends ms, `c` card: since ms, identity, provider and friendly name if any, parted by spaces, `l` last used ms, to a 128th of the idle time, `t` when its limit is untouched again µs, `r` the request counted last; of an ended one `x` the request that ended it, and `z` instead of `e` | to its end or the end of its idle time, whichever is first; a minute once `x` is there |
+//! | `vestibule:claim:{<identity>}` | hash | its own | `k` subject key, `i` issuer, `v` value of the subject claim: whose the identity is; while it is moved, `mk`, `mi`, `mv`: the same of the subject that it goes to | for ever |
+//! | `vestibule:subject:{<subject key>}` | string | the subject's | the identity that the subject is bound to | for ever, unless that is moved |
+//! | `vestibule:standing:{<subject key>}` | hash | the subject's | `:i` issuer, `:v` value of the subject claim; for each provider `<provider>` brief: `1` if the policy has to be asked each time, else `0`, its mark, `a` and the seconds that a token may last or `d` and a denial's reference, when the claims were obtained ms, parted by spaces; `<provider>:c` claims; `<provider>:d` decision; `:e` sessions that began before are over, ms | to the end of the last session, or longer as configured |
+//! | `vestibule:session:{<subject key>}:<digest of its secret>` | hash | the subject's | `e` ends ms, `c` card: since ms and identity, parted by a space, `p` provider, `l` last used ms, to a 128th of the idle time, `t` when its limit is untouched again µs, `r` the request counted last; of an ended one `x` the request that ended it, and `z` instead of `e` | to its end or the end of its idle time, whichever is first; a minute once `x` is there |
+//! | `vestibule:denial:<reference>` | string | its own | why somebody was denied | as configured |
 //! | `vestibule:limit:<bucket>` | hash | its own | `t` when it is untouched again µs, `r` the request counted last | until it is untouched again |
 //!
 //! Field names are one letter because the session is read with every token. Times are of the server's own clock. In a cluster,
@@ -13,8 +15,10 @@
 
 use std::fmt::{self, Display};
 
-use crate::ids::{Digest, Identity, SubjectKey};
+use crate::ids::{Digest, Identity, Reference, SubjectKey};
 use crate::store::SessionKey;
+
+const STANDING: &str = "vestibule:standing:{";
 
 /// A login under way.
 pub(super) fn login(id: &Digest) -> impl Display {
@@ -29,6 +33,24 @@ pub(super) fn claim(identity: &Identity) -> impl Display {
 /// Which identity a subject has.
 pub(super) fn subject(subject: &SubjectKey) -> impl Display {
     fmt::from_fn(move |f| write!(f, "vestibule:subject:{{{subject}}}"))
+}
+
+/// What is remembered of a subject; beside the subject's other keys.
+pub(super) fn standing(subject: &SubjectKey) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "{STANDING}{subject}}}"))
+}
+
+/// What `SCAN` finds all standings by.
+pub(super) const STANDINGS: &str = "vestibule:standing:*";
+
+/// Whose standing `key` is; `None` when it is the key of something else.
+pub(super) fn subject_of_standing(key: &str) -> Option<SubjectKey> {
+    SubjectKey::parse(key.strip_prefix(STANDING)?.strip_suffix('}')?)
+}
+
+/// A denial.
+pub(super) fn denial(reference: &Reference) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:denial:{reference}"))
 }
 
 /// A session; beside its subject's other keys.

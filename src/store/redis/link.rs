@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult,
+    ServerErrorKind, Value,
 };
 
 use super::batch::Batch;
@@ -22,7 +23,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_millis(400);
 /// For how long one failed attempt to connect answers for all who ask, so that an outage is not met with a flood of attempts.
 const FAILURE_IS_NEWS: Duration = Duration::from_millis(50);
 
-/// How many commands may wait for the connection's writer before callers wait in line.
+/// How many batches may wait for the connection's writer before callers wait in line.
 const LINE: usize = 1024;
 
 pub(super) struct Link {
@@ -66,6 +67,29 @@ impl Link {
             Err(error) if error.is_unrecoverable_error() => self.send_once(command).await,
             answer => answer,
         }
+    }
+
+    /// Sends `commands` in one write and gives the server's answers in their order, an error of one of them as a value. Sent once
+    /// more like [`Link::send`], so that they must be safe to send twice.
+    pub(super) async fn send_all(&self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+        match self.send_all_once(commands).await {
+            Err(error) if error.is_unrecoverable_error() => self.send_all_once(commands).await,
+            answers => answers,
+        }
+    }
+
+    async fn send_all_once(&self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+        let Current { mut connection, since } = self.connection().await?;
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        let answers = connection.send_packed_commands(&pipeline, 0, commands.len()).await;
+        answers.inspect_err(|error| {
+            if error.is_unrecoverable_error() {
+                self.give_up(|current| current == since);
+            }
+        })
     }
 
     /// Gives the connection up after a step that had no answer in time, so that the next step makes a new one: the peer may

@@ -4,9 +4,12 @@
 
 mod batch;
 mod examine;
+mod identities;
 mod keys;
 mod link;
 mod script;
+mod sessions;
+mod standings;
 
 use std::time::Duration;
 
@@ -14,15 +17,12 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, Cmd, IntoConnectionInfo, RedisError, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::steps::{
-    Allowance, Claim, Health, NewLogin, NewSession, Rate, Session, SessionKey, TakenLogin,
-    UseTerms, UsedSession, millis,
-};
+use super::steps::{Allowance, Health, NewLogin, Rate, TakenLogin, Verdict, millis, read_brief};
 use super::{Dated, Fault, OpenError, Store};
 use crate::clock::{StoreTime, Timestamp};
-use crate::ids::{Digest, Identity, ProviderName, RequestId, Subject, SubjectKey};
+use crate::ids::{Digest, Identity, ProviderName, RequestId, Subject};
 use link::Link;
-use script::{Answer, Script};
+use script::Script;
 
 /// Steps against one Redis server.
 pub(super) struct Redis {
@@ -30,17 +30,44 @@ pub(super) struct Redis {
     scripts: Scripts,
 }
 
-struct Scripts {
-    take_from_limit: Script,
-    begin_login: Script,
-    take_login_once: Script,
-    find_identity: Script,
-    claim_identity: Script,
-    open_session: Script,
-    use_session: Script,
-    read_session: Script,
-    end_session: Script,
+/// Each script once, under the name of its step: the field, the file and the list cannot differ.
+macro_rules! scripts {
+    ($($name:ident),* $(,)?) => {
+        struct Scripts {
+            $($name: Script),*
+        }
+
+        impl Scripts {
+            fn new() -> Self {
+                Self {
+                    $($name: Script::new(include_str!(concat!("lua/", stringify!($name), ".lua")))),*
+                }
+            }
+        }
+    };
 }
+
+scripts!(
+    take_from_limit,
+    begin_login,
+    take_login_once,
+    find_identity,
+    find_subject,
+    claim_identity,
+    begin_move,
+    retire_subject,
+    finish_move,
+    bind_subject,
+    open_session,
+    use_session,
+    read_session,
+    end_session,
+    keep_standing,
+    read_standing,
+    decide_standing,
+    keep_denial,
+    find_denial,
+);
 
 impl Redis {
     /// Takes the URL apart; the server is asked for nothing yet.
@@ -123,85 +150,6 @@ impl Redis {
         Ok(answer.dated(taken))
     }
 
-    pub(super) async fn find_identity(
-        &self,
-        subject: &SubjectKey,
-    ) -> Result<Dated<Option<Identity>>, Fault> {
-        let call = self.scripts.find_identity.call(1).text(keys::subject(subject));
-        let mut answer = call.run(&self.link).await?;
-        let identity = answer.maybe_text()?.as_deref().map(checked_identity).transpose()?;
-        Ok(answer.dated(identity))
-    }
-
-    pub(super) async fn claim_identity(
-        &self,
-        identity: &Identity,
-        subject: &Subject,
-    ) -> Result<Dated<Claim>, Fault> {
-        let call = self.scripts.claim_identity.call(1).text(keys::claim(identity));
-        let call = call.text(subject.key()).arg(subject.issuer()).arg(subject.value());
-        let mut answer = call.run(&self.link).await?;
-        let claim = if answer.number()? == 1 { Claim::Ours } else { Claim::Anothers };
-        Ok(answer.dated(claim))
-    }
-
-    pub(super) async fn open_session(&self, session: &NewSession) -> Result<Dated<Session>, Fault> {
-        let call = self.scripts.open_session.call(2);
-        let call = call.text(keys::session(&session.key)).text(keys::subject(&session.key.subject));
-        let call = call.text(&session.identity).arg(session.provider.as_str());
-        let call = call
-            .arg(millis(session.lifetime))
-            .arg(millis(session.idle))
-            .arg(&session.friendly_name);
-        let mut answer = call.run(&self.link).await?;
-        let session = read_session(&mut answer)?;
-        Ok(answer.dated(session))
-    }
-
-    pub(super) async fn use_session(
-        &self,
-        key: &SessionKey,
-        terms: &UseTerms,
-        request: RequestId,
-    ) -> Result<Dated<UsedSession>, Fault> {
-        let call = self.scripts.use_session.call(1).text(keys::session(key));
-        let call = call.text(request).arg(millis(terms.idle)).arg(millis(terms.grain()));
-        let call = call
-            .arg(terms.limit.map_or(0, Rate::interval_us))
-            .arg(terms.limit.map_or(0, Rate::burst_us));
-        let mut answer = call.run(&self.link).await?;
-        let used = match answer.number()? {
-            2 => UsedSession::Live(read_session(&mut answer)?),
-            1 => UsedSession::Limited { after: Duration::from_micros(answer.number()?) },
-            _ => UsedSession::Ended,
-        };
-        Ok(answer.dated(used))
-    }
-
-    pub(super) async fn read_session(
-        &self,
-        key: &SessionKey,
-        idle: Duration,
-    ) -> Result<Dated<Option<Session>>, Fault> {
-        let call = self.scripts.read_session.call(1).text(keys::session(key)).arg(millis(idle));
-        let mut answer = call.run(&self.link).await?;
-        let session = if answer.is_over() { None } else { Some(read_session(&mut answer)?) };
-        Ok(answer.dated(session))
-    }
-
-    pub(super) async fn end_session(
-        &self,
-        key: &SessionKey,
-        idle: Duration,
-        request: RequestId,
-    ) -> Result<Dated<bool>, Fault> {
-        let call = self.scripts.end_session.call(1).text(keys::session(key));
-        let call = call.text(request).arg(millis(idle)).arg(millis(Store::TOMBSTONE));
-        let mut answer = call.run(&self.link).await?;
-        let lived = answer.number()? == 1;
-        Ok(answer.dated(lived))
-    }
-
     pub(super) async fn read_time(&self) -> Result<Dated<()>, Fault> {
         let mut command = Cmd::new();
         command.arg("TIME");
@@ -221,41 +169,17 @@ impl Redis {
     }
 }
 
-impl Scripts {
-    fn new() -> Self {
-        Self {
-            take_from_limit: Script::new(include_str!("lua/take_from_limit.lua")),
-            begin_login: Script::new(include_str!("lua/begin_login.lua")),
-            take_login_once: Script::new(include_str!("lua/take_login_once.lua")),
-            find_identity: Script::new(include_str!("lua/find_identity.lua")),
-            claim_identity: Script::new(include_str!("lua/claim_identity.lua")),
-            open_session: Script::new(include_str!("lua/open_session.lua")),
-            use_session: Script::new(include_str!("lua/use_session.lua")),
-            read_session: Script::new(include_str!("lua/read_session.lua")),
-            end_session: Script::new(include_str!("lua/end_session.lua")),
-        }
-    }
-}
-
-/// The next three values, which every script gives in the same order: the card, when it was last used, when it ends.
-fn read_session(answer: &mut Answer) -> Result<Session, Fault> {
-    let card = answer.text()?;
-    let mut parts = card.splitn(4, ' ');
-    let mut part = || parts.next().ok_or(Fault::Corrupt("a part is missing from a session's card"));
-    let since = part()?.parse().map_err(|_| Fault::Corrupt("no moment on a session's card"))?;
-    Ok(Session {
-        since: Timestamp::from_millis(since),
-        identity: checked_identity(part()?)?,
-        provider: ProviderName::parse(part()?)
-            .ok_or(Fault::Corrupt("no provider's name on a session's card"))?,
-        friendly_name: parts.next().map(str::to_owned),
-        last_used: answer.timestamp()?,
-        ends: answer.timestamp()?,
-    })
-}
-
 fn checked_identity(text: &str) -> Result<Identity, Fault> {
     Identity::parse(text).map_err(|_| Fault::Corrupt("no identity where one belongs"))
+}
+
+fn checked_subject(issuer: Option<String>, value: Option<String>) -> Result<Subject, Fault> {
+    let subject = Subject::new(&issuer.unwrap_or_default(), &value.unwrap_or_default());
+    subject.map_err(|_| Fault::Corrupt("no subject where one belongs"))
+}
+
+fn checked_brief(text: &str) -> Result<(Verdict, Timestamp), Fault> {
+    read_brief(text).ok_or(Fault::Corrupt("no verdict where one belongs"))
 }
 
 /// What a failed command means for the step. A script stumbles only over what it did not write itself.

@@ -15,15 +15,15 @@ use crate::support::log;
 use crate::support::service::TestService;
 use crate::support::visitor::{Answer, Visitor};
 
-const CLIENT_SECRET: &str = "client_secret = \"canary-client-secret-0001\"";
+pub const CLIENT_SECRET: &str = "client_secret = \"canary-client-secret-0001\"";
 
 /// Each algorithm that can be configured.
 const ALL_ALGORITHMS: &str = "algorithms = [\"RS256\", \"RS384\", \"RS512\", \"PS256\", \"PS384\", \"PS512\", \"ES256\", \"ES384\", \"EdDSA\"]";
 
 /// A service on a store of its own, and its only provider.
-struct Stage {
-    provider: FakeProvider,
-    service: TestService,
+pub struct Stage {
+    pub provider: FakeProvider,
+    pub service: TestService,
     _folder: TempDir,
 }
 
@@ -34,7 +34,7 @@ impl Stage {
     }
 
     /// With a provider that differs from the beginning, and further keys of its configuration.
-    async fn with(provider: FakeProvider, further: &str) -> Self {
+    pub async fn with(provider: FakeProvider, further: &str) -> Self {
         let (service, folder) = service(&provider.issuer(), further).await;
         Self { provider, service, _folder: folder }
     }
@@ -45,18 +45,18 @@ impl Stage {
         Self::with(provider, CLIENT_SECRET).await
     }
 
-    fn visitor(&self) -> Visitor {
+    pub fn visitor(&self) -> Visitor {
         Visitor::of(&self.service)
     }
 
-    async fn sign_in(&self) -> (Visitor, Answer) {
+    pub async fn sign_in(&self) -> (Visitor, Answer) {
         let mut visitor = self.visitor();
         let answer = visitor.sign_in(&self.service).await;
         (visitor, answer)
     }
 
     /// Signs somebody in who is then somebody.
-    async fn admits(&self, what: &str) -> Value {
+    pub async fn admits(&self, what: &str) -> Value {
         let (mut visitor, answer) = self.sign_in().await;
         assert_eq!(
             answer.status,
@@ -71,7 +71,7 @@ impl Stage {
 
     /// Lets the provider differ in one way; the login is refused because of `check`, the endpoint that lied is the last that is
     /// asked, and nobody is signed in.
-    async fn refuses(&self, twist: Twist, check: &str) {
+    pub async fn refuses(&self, twist: Twist, check: &str) {
         let what = format!("{twist:?}");
         let asked_last = match &twist {
             Twist::Response(..) => "authorize",
@@ -116,7 +116,7 @@ impl Stage {
         self.provider.twist([]);
     }
 
-    async fn is_nobody(&self, mut visitor: Visitor, what: &str) {
+    pub async fn is_nobody(&self, mut visitor: Visitor, what: &str) {
         assert!(!visitor.cookies.contains_key("vestibule"), "{what}");
         let session = visitor.get(&format!("{}/session", self.service.url)).await;
         assert_eq!(session.code(), "login_required", "{what}");
@@ -132,7 +132,7 @@ impl Stage {
         assert_eq!(log::lines_with("canary-client-secret"), Vec::<String>::new(), "{what}");
     }
 
-    async fn metrics(&self) -> String {
+    pub async fn metrics(&self) -> String {
         self.visitor().get(&format!("{}/metrics", self.service.ops_url)).await.body
     }
 }
@@ -156,7 +156,7 @@ allow = "true"
 }
 
 /// The log line about a refusal, found by the reference that the person is given.
-fn explanation(answer: &Answer) -> String {
+pub fn explanation(answer: &Answer) -> String {
     let reference =
         answer.json()["reference"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
     let lines = log::lines_with(&reference);
@@ -164,7 +164,7 @@ fn explanation(answer: &Answer) -> String {
     lines.into_iter().next().unwrap()
 }
 
-fn claim(name: &'static str, value: Value) -> Twist {
+pub fn claim(name: &'static str, value: Value) -> Twist {
     Twist::Claim(name, Some(value))
 }
 

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use vestibule::inside::RequestId;
 use vestibule::inside::store::{
-    Allowance, NewLogin, NewSession, Session, SessionKey, Store, UseTerms, UsedSession,
+    Allowance, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Session, SessionKey,
+    Standing, Store, UseTerms, UsedSession, Verdict,
 };
+use vestibule::inside::{Reference, RequestId, Subject, Timestamp};
 
 use super::{
-    HOUR, digest, file_store, hourly, identity, provider, redis_store, session_key, subject,
+    HOUR, digest, file_store, hourly, identity, new_session, provider, redis_store, session_key,
+    subject,
 };
 use crate::support::redis::RedisServer;
 
@@ -22,31 +24,119 @@ enum Step {
     TakeLoginOnce { state: u8, browser: u8, at: u8, request: u8 },
     FindIdentity { who: u8 },
     ClaimIdentity { what: u8, who: u8 },
-    OpenSession { who: u8, secret: u8, what: u8, named: bool },
+    FindSubject { what: u8 },
+    BeginMove { what: u8, from: u8, to: u8 },
+    RetireSubject { from: u8, what: u8 },
+    FinishMove { what: u8, to: u8 },
+    BindSubject { to: u8, what: u8, late: bool },
+    OpenSession { who: u8, secret: u8, what: u8, bound: bool, late: bool, shown: Shown },
+    KeepStanding { who: u8, shown: Shown },
+    ReadStanding { who: u8, at: u8 },
+    DecideStanding { who: u8, at: u8, late: bool, shown: Shown },
+    ListStandings { about: u8 },
+    KeepDenial { number: u8, text: u8 },
+    FindDenial { number: u8 },
     UseSession { who: u8, secret: u8, count: u8, request: u8 },
     ReadSession { who: u8, secret: u8 },
     EndSession { who: u8, secret: u8, request: u8 },
 }
 
+/// What a login shows and the policy says of it.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    at: u8,
+    claims: u8,
+    mark: u8,
+    /// Denied, allowed, or allowed with a time to live.
+    outcome: u8,
+}
+
+impl Shown {
+    fn verdict(self, names: &Names) -> Verdict {
+        let ttl = |seconds| Outcome::Allowed { token_ttl: seconds };
+        Verdict {
+            mark: digest(&self.mark.to_string()),
+            outcome: match self.outcome {
+                0 => Outcome::Denied { reference: names.references[usize::from(self.claims)] },
+                1 => ttl(None),
+                _ => ttl(Some(Duration::from_secs(self.claims.into()))),
+            },
+        }
+    }
+
+    fn decision(self) -> String {
+        if self.outcome == 0 { String::new() } else { format!("decision {}", self.claims) }
+    }
+
+    fn standing(self, who: u8, names: &Names) -> NewStanding {
+        NewStanding {
+            subject: subject(&who.to_string()),
+            provider: provider(&self.at.to_string()),
+            claims: format!("claims {}", self.claims),
+            verdict: self.verdict(names),
+            decision: self.decision(),
+            keep: HOUR,
+        }
+    }
+}
+
+fn shown() -> impl Strategy<Value = Shown> {
+    (0..2_u8, 0..3_u8, 0..2_u8, 0..3_u8).prop_map(|(at, claims, mark, outcome)| Shown {
+        at,
+        claims,
+        mark,
+        outcome,
+    })
+}
+
+/// Steps about whose an identity is, and about what is remembered of whom.
+fn step_of_members() -> impl Strategy<Value = Step> {
+    let (two, three) = (0..2_u8, 0..3_u8);
+    prop_oneof![
+        three.clone().prop_map(|what| Step::FindSubject { what }),
+        (three.clone(), two.clone(), two.clone()).prop_map(|(what, from, to)| Step::BeginMove {
+            what,
+            from,
+            to
+        }),
+        (two.clone(), three.clone()).prop_map(|(from, what)| Step::RetireSubject { from, what }),
+        (three.clone(), two.clone()).prop_map(|(what, to)| Step::FinishMove { what, to }),
+        (two.clone(), three.clone(), any::<bool>())
+            .prop_map(|(to, what, late)| Step::BindSubject { to, what, late }),
+        (two.clone(), shown()).prop_map(|(who, shown)| Step::KeepStanding { who, shown }),
+        (two.clone(), two.clone()).prop_map(|(who, at)| Step::ReadStanding { who, at }),
+        (two.clone(), two, any::<bool>(), shown())
+            .prop_map(|(who, at, late, shown)| Step::DecideStanding { who, at, late, shown }),
+        (1..4_u8).prop_map(|about| Step::ListStandings { about }),
+        (three.clone(), three.clone()).prop_map(|(number, text)| Step::KeepDenial { number, text }),
+        three.prop_map(|number| Step::FindDenial { number }),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let (two, three, four) = (0..2_u8, 0..3_u8, 0..4_u8);
     prop_oneof![
-        (two.clone(), 1..4_u8, four.clone())
+        8 => step_of_members(),
+        1 => (two.clone(), 1..4_u8, four.clone())
             .prop_map(|(bucket, count, request)| Step::TakeFromLimit { bucket, count, request }),
-        (three.clone(), two.clone(), two.clone())
+        1 => (three.clone(), two.clone(), two.clone())
             .prop_map(|(state, browser, at)| Step::BeginLogin { state, browser, at }),
-        (three.clone(), two.clone(), two.clone(), three.clone()).prop_map(
+        1 => (three.clone(), two.clone(), two.clone(), three.clone()).prop_map(
             |(state, browser, at, request)| { Step::TakeLoginOnce { state, browser, at, request } }
         ),
-        three.clone().prop_map(|who| Step::FindIdentity { who }),
-        (three.clone(), three.clone()).prop_map(|(what, who)| Step::ClaimIdentity { what, who }),
-        (two.clone(), three.clone(), three.clone(), any::<bool>())
-            .prop_map(|(who, secret, what, named)| Step::OpenSession { who, secret, what, named }),
-        (two.clone(), three.clone(), four.clone(), four.clone()).prop_map(
+        1 => three.clone().prop_map(|who| Step::FindIdentity { who }),
+        1 => (three.clone(), three.clone()).prop_map(|(what, who)| Step::ClaimIdentity { what, who }),
+        3 => (two.clone(), three.clone(), three.clone(), any::<bool>(), 0..4_u8, shown()).prop_map(
+            |(who, secret, what, bound, late, shown)| {
+                let late = late == 0;
+                Step::OpenSession { who, secret, what, bound, late, shown }
+            }
+        ),
+        1 => (two.clone(), three.clone(), four.clone(), four.clone()).prop_map(
             |(who, secret, count, request)| Step::UseSession { who, secret, count, request }
         ),
-        (two.clone(), three.clone()).prop_map(|(who, secret)| Step::ReadSession { who, secret }),
-        (two, three.clone(), three).prop_map(|(who, secret, request)| Step::EndSession {
+        1 => (two.clone(), three.clone()).prop_map(|(who, secret)| Step::ReadSession { who, secret }),
+        1 => (two, three.clone(), three).prop_map(|(who, secret, request)| Step::EndSession {
             who,
             secret,
             request
@@ -54,9 +144,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The names that one sequence uses: fresh request ids, the same for both stores.
+/// The names that one sequence uses: fresh ones, the same for both stores.
 struct Names {
     requests: Vec<RequestId>,
+    references: Vec<Reference>,
 }
 
 impl Names {
@@ -65,13 +156,45 @@ impl Names {
     }
 }
 
+fn someone(who: u8) -> Subject {
+    subject(&who.to_string())
+}
+
 fn key(who: u8, secret: u8) -> SessionKey {
     session_key(&who.to_string(), &secret.to_string())
 }
 
 /// What a session shows, times aside.
 fn told(session: &Session) -> String {
-    format!("{} {} {:?}", session.identity, session.provider, session.friendly_name)
+    format!("{} {}", session.identity, session.provider)
+}
+
+/// What a standing shows, times aside.
+fn told_standing(standing: &Standing) -> String {
+    let Standing { subject, provider, claims, verdict, decision, .. } = standing;
+    format!("{} {provider} {claims} {verdict:?} {decision}", subject.value())
+}
+
+/// Before everything that happens, or after it: so that both stores agree what came first.
+fn moment(late: bool) -> Timestamp {
+    Timestamp::from_millis(if late { 0 } else { u64::from(u32::MAX) * 1000 })
+}
+
+async fn list(store: &Store, about: u8) -> String {
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list_standings(after, about.into()).await.unwrap().value;
+        let told = |(standing, bound)| format!("{} {bound:?}", told_standing(&standing));
+        rows.extend(page.standings.into_iter().map(told));
+        if page.next.is_none() {
+            break;
+        }
+        after = page.next;
+    }
+    rows.sort();
+    // A page may bring what another has brought.
+    rows.dedup();
+    rows.join("\n")
 }
 
 /// Takes `step` and tells the answer, times aside.
@@ -115,16 +238,68 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
             let (what, who) = (identity(&what.to_string()), subject(&who.to_string()));
             format!("{:?}", store.claim_identity(&what, &who).await.unwrap().value)
         }
-        Step::OpenSession { who, secret, what, named } => {
+        Step::FindSubject { what } => {
+            let owner = store.find_subject(&identity(&what.to_string())).await.unwrap().value;
+            format!("{owner:?}")
+        }
+        Step::BeginMove { what, from, to } => {
+            let (what, from, to) = (identity(&what.to_string()), someone(from), someone(to));
+            store.begin_move(&what, &from.key(), &to).await.unwrap().value.to_string()
+        }
+        Step::RetireSubject { from, what } => {
+            let (from, what) = (someone(from).key(), identity(&what.to_string()));
+            format!("{:?}", store.retire_subject(&from, &what, HOUR).await.unwrap().value)
+        }
+        Step::FinishMove { what, to } => {
+            let (what, to) = (identity(&what.to_string()), someone(to));
+            store.finish_move(&what, &to).await.unwrap().value.to_string()
+        }
+        Step::BindSubject { to, what, late } => {
+            let (to, what) = (someone(to).key(), identity(&what.to_string()));
+            let bound = store.bind_subject(&to, &what, moment(late), HOUR).await.unwrap();
+            bound.value.to_string()
+        }
+        Step::OpenSession { who, secret, what, bound, late, shown } => {
             let new = NewSession {
                 key: key(who, secret),
                 identity: identity(&what.to_string()),
-                provider: provider("corp"),
-                friendly_name: named.then(|| format!("name {what}")),
-                lifetime: Duration::from_hours(2),
-                idle: HOUR,
+                bound,
+                seen: moment(late),
+                standing: shown.standing(who, names),
+                ..new_session("anybody", "any")
             };
-            told(&store.open_session(&new).await.unwrap().value)
+            match store.open_session(&new).await.unwrap().value {
+                OpenedSession::Opened(session) => told(&session),
+                OpenedSession::Overtaken => "overtaken".to_owned(),
+            }
+        }
+        Step::KeepStanding { who, shown } => {
+            let kept = store.keep_standing(&shown.standing(who, names)).await.unwrap();
+            format!("{:?}", kept.value)
+        }
+        Step::ReadStanding { who, at } => {
+            let (who, at) = (someone(who).key(), provider(&at.to_string()));
+            let standing = store.read_standing(&who, &at).await.unwrap().value;
+            format!("{:?}", standing.as_ref().map(told_standing))
+        }
+        Step::DecideStanding { who, at, late, shown } => {
+            let (who, at) = (someone(who).key(), provider(&at.to_string()));
+            let standing = store.read_standing(&who, &at).await.unwrap().value;
+            let obtained = standing.map_or(moment(false), |standing| standing.obtained);
+            let about = if late { moment(true) } else { obtained };
+            let (verdict, decision) = (shown.verdict(names), shown.decision());
+            let decided = store.decide_standing(&who, &at, about, &verdict, &decision).await;
+            decided.unwrap().value.to_string()
+        }
+        Step::ListStandings { about } => list(store, about).await,
+        Step::KeepDenial { number, text } => {
+            let reference = names.references[usize::from(number)];
+            let kept = store.keep_denial(&reference, &text.to_string(), HOUR).await.unwrap();
+            format!("{:?}", kept.value)
+        }
+        Step::FindDenial { number } => {
+            let reference = names.references[usize::from(number)];
+            format!("{:?}", store.find_denial(&reference).await.unwrap().value)
         }
         Step::UseSession { who, secret, count, request } => {
             let limit = (count > 0).then(|| hourly(count.into()));
@@ -135,14 +310,16 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
                 .unwrap()
                 .value
             {
-                UsedSession::Live(session) => told(&session),
+                UsedSession::Live(session, judged) => {
+                    format!("{} {:?}", told(&session), judged.verdict)
+                }
                 UsedSession::Limited { .. } => "limited".to_owned(),
                 UsedSession::Ended => "ended".to_owned(),
             }
         }
         Step::ReadSession { who, secret } => {
-            let session = store.read_session(&key(who, secret), HOUR).await.unwrap().value;
-            format!("{:?}", session.as_ref().map(told))
+            let read = store.read_session(&key(who, secret), HOUR).await.unwrap().value;
+            format!("{:?}", read.map(|(session, decision)| (told(&session), decision)))
         }
         Step::EndSession { who, secret, request } => {
             let ended =
@@ -157,12 +334,15 @@ fn both_stores_answer_alike() {
     let server = RedisServer::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = runtime.block_on(redis_store(&server.url()));
-    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
 
     let outcome = TestRunner::new(config).run(&prop::collection::vec(step(), 1..60), |steps| {
         let directory = tempfile::tempdir().unwrap();
         let _ok: String = server.ask(&["FLUSHDB"]);
-        let names = Names { requests: (0..4).map(|_| RequestId::unique()).collect() };
+        let names = Names {
+            requests: (0..4).map(|_| RequestId::unique()).collect(),
+            references: (0..3).map(|_| Reference::random()).collect(),
+        };
         runtime.block_on(async {
             let file = file_store(&directory.path().join("store")).await;
             for (number, step) in steps.iter().enumerate() {

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use redb::{ReadableDatabase, ReadableTableMetadata};
 use vestibule::inside::store::{
-    Claim, NewLogin, NewSession, OpenError, Settings, Store, TakenLogin,
+    Claim, NewLogin, NewSession, NewStanding, OpenError, Settings, Store, TakenLogin,
 };
-use vestibule::inside::{Metrics, RequestId};
+use vestibule::inside::{Metrics, Reference, RequestId};
 
-use super::{digest, file_store, hourly, identity, new_session, provider, session_key, subject};
+use super::{
+    digest, file_store, hourly, identity, new_session, new_standing, provider, session_key, subject,
+};
 
 /// Where the child of [`a_killed_process_loses_nothing_that_was_acknowledged`] writes.
 const CHILD: &str = "VESTIBULE_TEST_STORE_TO_WRITE";
@@ -45,6 +47,9 @@ async fn child_that_writes_until_it_is_killed() {
             .unwrap();
         store.claim_identity(&identity(&who), &subject(&who)).await.unwrap();
         store.open_session(&new_session(&who, "kept")).await.unwrap();
+        let moved = identity(&format!("moved-{number}"));
+        store.claim_identity(&moved, &subject(&who)).await.unwrap();
+        store.begin_move(&moved, &subject(&who).key(), &subject("new")).await.unwrap();
         store.open_session(&new_session(&who, "ended")).await.unwrap();
         store
             .end_session(&session_key(&who, "ended"), super::HOUR, RequestId::unique())
@@ -104,7 +109,11 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
             store.claim_identity(&identity(&who), &subject("somebody else")).await.unwrap().value;
         assert_eq!(claim, Claim::Anothers, "{who}");
         let kept = store.read_session(&session_key(&who, "kept"), super::HOUR).await.unwrap().value;
-        assert_eq!(kept.unwrap().identity, identity(&who));
+        let (session, decision) = kept.unwrap();
+        assert_eq!((session.identity, decision), (identity(&who), new_standing(&who).decision));
+        let moved = identity(&format!("moved-{number}"));
+        let owner = store.find_subject(&moved).await.unwrap().value.unwrap();
+        assert_eq!((owner.subject, owner.moving_to), (subject(&who), Some(subject("new"))));
         let ended =
             store.read_session(&session_key(&who, "ended"), super::HOUR).await.unwrap().value;
         assert_eq!(ended, None, "{who}");
@@ -215,9 +224,11 @@ async fn rows_that_are_over_are_swept_while_others_come_in() {
     let store = file_store(&path).await;
     for number in 0..200 {
         let who = format!("user-{number}");
-        let short =
-            NewSession { lifetime: Duration::from_millis(50), ..new_session(&who, "short") };
+        let lifetime = Duration::from_millis(50);
+        let standing = NewStanding { keep: lifetime, ..new_standing(&who) };
+        let short = NewSession { lifetime, standing, ..new_session(&who, "short") };
         store.open_session(&short).await.unwrap();
+        store.keep_denial(&Reference::random(), "{}", lifetime).await.unwrap();
         let quick = vestibule::inside::store::Rate { count: 50, per: Duration::from_millis(50) };
         store.take_from_limit(&who, quick, RequestId::unique()).await.unwrap();
     }
@@ -242,6 +253,8 @@ async fn rows_that_are_over_are_swept_while_others_come_in() {
         read.open_untyped_table(handle.unwrap()).unwrap().len().unwrap()
     };
     assert_eq!(left("sessions"), 0);
+    assert_eq!(left("standings"), 0);
+    assert_eq!(left("denials"), 0);
     assert_eq!(left("limits"), 250);
     assert_eq!(left("subjects"), 200, "bindings stay");
 }

@@ -1,8 +1,8 @@
 //! Whose an identity is, and which identity somebody has.
 
-use vestibule::inside::store::{Claim, Store};
+use vestibule::inside::store::{Claim, NewSession, OpenedSession, Owner, Store};
 
-use super::{all_at_once, identity, new_session, subject};
+use super::{all_at_once, identity, new_session, open, subject};
 
 async fn claim(store: &Store, what: &str, who: &str) -> Claim {
     store.claim_identity(&identity(what), &subject(who)).await.unwrap().value
@@ -31,7 +31,7 @@ pub async fn twenty_claims_at_once_have_one_winner(store: &Store) {
 pub async fn a_subject_has_no_identity_before_its_first_session(store: &Store) {
     assert_eq!(store.find_identity(&subject("alice").key()).await.unwrap().value, None);
 
-    store.open_session(&new_session("alice", "one")).await.unwrap();
+    open(store, &new_session("alice", "one")).await;
 
     assert_eq!(
         store.find_identity(&subject("alice").key()).await.unwrap().value,
@@ -41,15 +41,25 @@ pub async fn a_subject_has_no_identity_before_its_first_session(store: &Store) {
 }
 
 pub async fn a_binding_stays_when_the_rule_yields_another_identity(store: &Store) {
-    store.open_session(&new_session("alice", "one")).await.unwrap();
-    let mut renamed = new_session("alice", "two");
-    renamed.identity = identity("alice.smith");
+    open(store, &new_session("alice", "one")).await;
+    let renamed = NewSession { identity: identity("alice.smith"), ..new_session("alice", "two") };
 
-    let session = store.open_session(&renamed).await.unwrap().value;
+    let overtaken = store.open_session(&renamed).await.unwrap().value;
 
-    assert_eq!(session.identity, identity("alice"));
+    assert_eq!(overtaken, OpenedSession::Overtaken, "the caller looks again, and finds the first");
     assert_eq!(
         store.find_identity(&subject("alice").key()).await.unwrap().value,
         Some(identity("alice"))
     );
+    let found = NewSession { identity: identity("alice"), bound: true, ..renamed };
+    assert_eq!(open(store, &found).await.identity, identity("alice"));
+}
+
+pub async fn whose_an_identity_is_can_be_asked(store: &Store) {
+    claim(store, "alice", "ä \"1\"\r\n\0").await;
+
+    let owner = store.find_subject(&identity("alice")).await.unwrap().value;
+
+    assert_eq!(owner, Some(Owner { subject: subject("ä \"1\"\r\n\0"), moving_to: None }));
+    assert_eq!(store.find_subject(&identity("Alice")).await.unwrap().value, None);
 }

@@ -5,15 +5,20 @@ mod embedded_faults;
 mod identities;
 mod limits;
 mod logins;
+mod moves;
 mod redis_faults;
 mod sessions;
+mod standings;
 
 use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use vestibule::inside::store::{NewSession, Rate, SessionKey, Settings, Store, UseTerms};
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Subject};
+use vestibule::inside::store::{
+    NewSession, NewStanding, OpenedSession, Outcome, Rate, Session, SessionKey, Settings, Store,
+    UseTerms, Verdict,
+};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Subject, Timestamp};
 
 /// Runs each case on a Redis of its own and on a file of its own.
 macro_rules! on_both_stores {
@@ -65,6 +70,7 @@ on_both_stores! {
         twenty_claims_at_once_have_one_winner,
         a_subject_has_no_identity_before_its_first_session,
         a_binding_stays_when_the_rule_yields_another_identity,
+        whose_an_identity_is_can_be_asked,
     }
     sessions {
         a_session_is_what_was_opened,
@@ -83,7 +89,42 @@ on_both_stores! {
         ending_what_never_was_is_answered_no,
         a_session_is_found_by_its_whole_name_only,
         ten_sessions_of_one_subject_have_one_identity,
+        a_session_stands_on_the_standing_of_its_own_provider,
         every_answer_is_dated_and_time_goes_on,
+    }
+    standings {
+        a_standing_is_what_the_login_showed,
+        using_a_session_tells_what_the_policy_said,
+        newer_claims_take_the_place_of_older_ones_at_their_provider_only,
+        a_denied_login_is_remembered_and_opens_nothing,
+        a_verdict_is_kept_only_of_the_claims_it_is_about,
+        no_two_claims_are_named_by_the_same_moment,
+        of_twenty_decisions_about_two_claims_none_hits_the_wrong_one,
+        a_session_opened_again_does_not_bring_old_claims_back,
+        a_standing_is_kept_as_long_as_its_sessions_or_longer,
+        every_standing_is_listed,
+        listing_an_empty_store_is_one_empty_page,
+        two_thousand_standings_are_listed_page_by_page,
+        a_denial_is_kept_for_a_while,
+    }
+    moves {
+        a_move_takes_the_identity_and_all_sessions_along,
+        an_identity_on_its_way_is_nobodys_to_claim,
+        a_move_begins_only_from_whose_it_is,
+        a_move_ends_only_where_it_was_begun_to,
+        each_step_of_a_move_may_come_twice,
+        a_move_that_stopped_anywhere_is_finished_by_the_same_steps,
+        a_login_that_a_move_overtakes_opens_nothing,
+        a_claim_that_a_move_overtakes_opens_nothing,
+        a_login_of_the_new_owner_that_the_move_overtakes_opens_nothing,
+        a_second_device_may_sign_in_until_the_subject_is_retired,
+        a_session_opened_right_after_an_ending_lives,
+        of_two_sessions_around_an_ending_in_one_millisecond_only_the_later_lives,
+        an_ending_is_remembered_where_nothing_was_before,
+        a_bind_that_comes_after_the_next_move_binds_nobody,
+        one_who_is_bound_to_another_identity_keeps_it,
+        a_denied_login_brings_no_session_back,
+        whenever_logins_and_a_move_meet_two_subjects_never_share,
     }
 }
 
@@ -119,15 +160,41 @@ fn session_key(who: &str, secret: &str) -> SessionKey {
     SessionKey { subject: subject(who).key(), id: digest(secret) }
 }
 
-/// A session of `who` that lasts for hours.
+/// What a login of `who` shows, allowed once and for all.
+fn new_standing(who: &str) -> NewStanding {
+    NewStanding {
+        subject: subject(who),
+        provider: provider("corp"),
+        claims: format!(r#"{{"sub":"{who}","name":"Ünal, \"the\" name"}}"#),
+        verdict: allowed("policy"),
+        decision: format!(r#"{{"friendly_name":"{who}"}}"#),
+        keep: HOUR,
+    }
+}
+
+fn allowed(policy: &str) -> Verdict {
+    Verdict { mark: digest(policy), outcome: Outcome::Allowed { token_ttl: None } }
+}
+
+/// A session of `who` that lasts for hours, as if nothing of it was ever ended: the subject was asked about at the beginning of
+/// time, and had no identity.
 fn new_session(who: &str, secret: &str) -> NewSession {
     NewSession {
         key: session_key(who, secret),
         identity: identity(who),
-        provider: provider("corp"),
-        friendly_name: Some("Ünal, \"the\" name".to_owned()),
+        bound: false,
+        seen: Timestamp::from_millis(0),
         lifetime: Duration::from_hours(2),
         idle: HOUR,
+        standing: new_standing(who),
+    }
+}
+
+/// Opens it, which nothing hinders.
+async fn open(store: &Store, new: &NewSession) -> Session {
+    match store.open_session(new).await.unwrap().value {
+        OpenedSession::Opened(session) => session,
+        OpenedSession::Overtaken => panic!("it was overtaken"),
     }
 }
 

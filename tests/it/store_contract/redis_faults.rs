@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use vestibule::inside::store::{
-    Allowance, NewLogin, OpenError, Settings, Store, StoreError, TakenLogin, UseTerms, UsedSession,
+    Allowance, NewLogin, NewSession, NewStanding, OpenError, OpenedSession, Settings, Store,
+    StoreError, TakenLogin, UseTerms, UsedSession,
 };
-use vestibule::inside::{Metrics, RequestId};
+use vestibule::inside::{Metrics, Reference, RequestId, Timestamp};
 
 use super::{
-    AT_EASE, HOUR, digest, hourly, identity, new_session, provider, redis_store, session_key,
-    subject,
+    AT_EASE, HOUR, allowed, digest, hourly, identity, new_session, new_standing, open, provider,
+    redis_store, session_key, subject,
 };
 use crate::support::proxy::Proxy;
 use crate::support::redis::RedisServer;
@@ -58,7 +59,7 @@ async fn a_lost_reply_is_asked_for_again_and_counts_once() {
     let used = use_it(&store, RequestId::unique()).await.unwrap();
 
     assert_eq!(proxy.replies_to_lose(), 0);
-    assert!(matches!(used, UsedSession::Live(_)));
+    assert!(matches!(used, UsedSession::Live(..)));
     assert!(matches!(
         use_it(&store, RequestId::unique()).await.unwrap(),
         UsedSession::Limited { .. }
@@ -91,11 +92,20 @@ async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once
     store.begin_login(&digest("warm"), &login).await.unwrap();
     store.take_login_once(&digest("warm"), &login.binding, &login.provider, request).await.unwrap();
     store.claim_identity(&identity("warm"), &subject("warm")).await.unwrap();
+    store.keep_standing(&new_standing("warm")).await.unwrap();
+    let (warm, corp) = (subject("warm").key(), provider("corp"));
+    let (decided, none) = (allowed("other"), Timestamp::from_millis(0));
+    store.decide_standing(&warm, &corp, none, &decided, "{}").await.unwrap();
+    store.keep_denial(&Reference::random(), "{}", HOUR).await.unwrap();
+    store.begin_move(&identity("warm"), &warm, &subject("warm too")).await.unwrap();
+    store.retire_subject(&warm, &identity("warm"), HOUR).await.unwrap();
+    store.finish_move(&identity("warm"), &subject("warm too")).await.unwrap();
+    store.bind_subject(&subject("warm too").key(), &identity("warm"), none, HOUR).await.unwrap();
     store.end_session(&session_key("alice", "none"), HOUR, request).await.unwrap();
     use_it(&store, RequestId::unique()).await.unwrap();
 
-    let allowed = twice!(proxy, store.take_from_limit("x", hourly(1), request));
-    assert_eq!(allowed, Allowance::Allowed);
+    let allowance = twice!(proxy, store.take_from_limit("x", hourly(1), request));
+    assert_eq!(allowance, Allowance::Allowed);
 
     twice!(proxy, store.begin_login(&state, &login));
     let taken =
@@ -106,16 +116,54 @@ async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once
     assert_eq!(claim, vestibule::inside::store::Claim::Ours);
 
     let opened = twice!(proxy, store.open_session(&new_session("alice", "two")));
-    assert_eq!(
-        store.read_session(&session_key("alice", "two"), HOUR).await.unwrap().value,
-        Some(opened)
-    );
+    let read = store.read_session(&session_key("alice", "two"), HOUR).await.unwrap().value;
+    assert_eq!(read.map(|(session, _)| OpenedSession::Opened(session)), Some(opened));
 
     let terms = UseTerms { idle: HOUR, limit: Some(hourly(1)) };
     let used = twice!(proxy, store.use_session(&session_key("alice", "two"), &terms, request));
-    assert!(matches!(used, UsedSession::Live(_)));
+    assert!(matches!(used, UsedSession::Live(..)));
 
     assert!(twice!(proxy, store.end_session(&session_key("alice", "two"), HOUR, request)));
+
+    let alice = subject("alice").key();
+    twice!(proxy, store.keep_standing(&new_standing("alice")));
+    let standing = store.read_standing(&alice, &corp).await.unwrap().value.unwrap();
+    let decide = || store.decide_standing(&alice, &corp, standing.obtained, &decided, "{}");
+    assert!(twice!(proxy, decide()));
+    let decided = store.read_standing(&alice, &corp).await.unwrap().value.unwrap();
+    assert_eq!((decided.verdict, decided.decision.as_str()), (allowed("other"), "{}"));
+
+    let reference = Reference::random();
+    twice!(proxy, store.keep_denial(&reference, "why", HOUR));
+    assert_eq!(store.find_denial(&reference).await.unwrap().value.as_deref(), Some("why"));
+
+    let (what, bob) = (identity("alice"), subject("bob"));
+    assert!(twice!(proxy, store.begin_move(&what, &alice, &bob)));
+    twice!(proxy, store.retire_subject(&alice, &what, HOUR));
+    assert!(twice!(proxy, store.finish_move(&what, &bob)));
+    let finished = store.read_time().await.unwrap().time.at();
+    assert!(twice!(proxy, store.bind_subject(&bob.key(), &what, finished, HOUR)));
+    assert_eq!(store.find_identity(&bob.key()).await.unwrap().value, Some(what));
+    assert_eq!(store.find_identity(&alice).await.unwrap().value, None);
+}
+
+#[tokio::test]
+async fn a_page_of_standings_survives_a_connection_that_breaks() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    store.list_standings(None, 10).await.unwrap();
+
+    proxy.lose_replies(1);
+    let page = store.list_standings(None, 10).await.unwrap().value;
+    assert_eq!(page.standings.len(), 1);
+    assert_eq!(proxy.replies_to_lose(), 0);
+
+    // Between the keys of a page and what stands under them.
+    proxy.refuse_after(1);
+    let away = store.list_standings(None, 10).await;
+    assert!(matches!(away, Err(StoreError::Away { step: "list_standings", .. })), "{away:?}");
+    proxy.clear_up();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(store.list_standings(None, 10).await.unwrap().value, page);
 }
 
 #[tokio::test]
@@ -132,7 +180,7 @@ async fn a_connection_that_goes_silent_is_given_up_after_one_step() {
         "{time:?}"
     );
     let (answer, time) = took(use_it(&store, RequestId::unique())).await;
-    assert!(matches!(answer, Ok(UsedSession::Live(_))), "{answer:?}");
+    assert!(matches!(answer, Ok(UsedSession::Live(..))), "{answer:?}");
     assert!(time < Store::PATIENCE / 2, "{time:?}");
 }
 
@@ -187,7 +235,7 @@ async fn a_server_that_is_away_is_told_of_early_and_found_again_at_once() {
     }
     proxy.clear_up();
 
-    assert!(matches!(use_it(&store, RequestId::unique()).await, Ok(UsedSession::Live(_))));
+    assert!(matches!(use_it(&store, RequestId::unique()).await, Ok(UsedSession::Live(..))));
 }
 
 #[tokio::test]
@@ -209,13 +257,13 @@ async fn a_store_opens_before_its_redis_is_there() {
 async fn a_restart_with_a_disk_loses_nothing_and_is_noticed_by_nobody() {
     let mut server = RedisServer::start_on_disk();
     let store = redis_store(&server.url()).await;
-    let opened = store.open_session(&new_session("alice", "one")).await.unwrap().value;
+    let opened = open(&store, &new_session("alice", "one")).await;
     store.claim_identity(&identity("alice"), &subject("alice")).await.unwrap();
 
     server.stop();
     server.start_again();
 
-    let UsedSession::Live(session) = use_it(&store, RequestId::unique()).await.unwrap() else {
+    let UsedSession::Live(session, _) = use_it(&store, RequestId::unique()).await.unwrap() else {
         panic!("it ended")
     };
     assert_eq!(
@@ -267,7 +315,7 @@ async fn scripts_that_the_server_forgot_are_told_again() {
 
     let _ok: String = server.ask(&["SCRIPT", "FLUSH"]);
 
-    assert!(matches!(use_it(&store, RequestId::unique()).await.unwrap(), UsedSession::Live(_)));
+    assert!(matches!(use_it(&store, RequestId::unique()).await.unwrap(), UsedSession::Live(..)));
     assert!(matches!(
         use_it(&store, RequestId::unique()).await.unwrap(),
         UsedSession::Limited { .. }
@@ -289,7 +337,9 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
         NewLogin { provider: provider("corp"), binding: digest("b"), return_to: "/".to_owned() };
     store.begin_login(&digest("state"), &login).await.unwrap();
     store.claim_identity(&identity("alice"), &subject("alice")).await.unwrap();
-    store.open_session(&new_session("alice", "one")).await.unwrap();
+    let now = open(&store, &new_session("alice", "one")).await.since;
+    let reference = Reference::random();
+    store.keep_denial(&reference, "{}", HOUR / 2).await.unwrap();
     store.take_from_limit("x", hourly(4), RequestId::unique()).await.unwrap();
 
     let key = session_key("alice", "one");
@@ -299,6 +349,29 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     assert!(near(life("vestibule:limit:x".to_owned()), HOUR / 4));
     assert_eq!(life("vestibule:claim:{alice}".to_owned()), -1);
     assert_eq!(life(format!("vestibule:subject:{{{}}}", key.subject)), -1);
+    assert!(near(life(format!("vestibule:denial:{reference}")), HOUR / 2));
+    let standing = format!("vestibule:standing:{{{}}}", key.subject);
+    assert!(near(life(standing.clone()), 2 * HOUR), "as long as the session can last");
+    let longer = NewStanding { keep: 3 * HOUR, ..new_standing("alice") };
+    store.keep_standing(&longer).await.unwrap();
+    store.keep_standing(&new_standing("alice")).await.unwrap();
+    assert!(near(life(standing.clone()), 3 * HOUR), "nothing shortens it");
+    store.decide_standing(&key.subject, &provider("corp"), now, &allowed("x"), "").await.unwrap();
+    assert!(near(life(standing.clone()), 3 * HOUR));
+    store.retire_subject(&key.subject, &identity("other"), HOUR).await.unwrap();
+    assert!(near(life(standing.clone()), 3 * HOUR));
+    store.retire_subject(&key.subject, &identity("other"), 4 * HOUR).await.unwrap();
+    assert!(near(life(standing), 4 * HOUR), "an ending outlives all sessions");
+    let session = {
+        let found = store.find_identity(&key.subject).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let seen = store.read_time().await.unwrap().time.at();
+        assert_eq!(found.value, Some(identity("alice")));
+        let new = NewSession { bound: true, seen, ..new_session("alice", "three") };
+        open(&store, &new).await;
+        format!("vestibule:session:{{{}}}:{}", key.subject, new.key.id)
+    };
+    let key = session_key("alice", "three");
 
     let short = UseTerms { idle: Duration::from_mins(7), limit: None };
     let (seconds, _): (u64, u64) = server.ask(&["TIME"]);
@@ -309,9 +382,97 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     assert!(near(life(session), Duration::from_mins(1)));
     assert_eq!(
         server.ask::<Vec<String>>(&["KEYS", "*"]).len(),
-        5,
+        8,
         "no key is left out of this test"
     );
+}
+
+#[tokio::test]
+async fn a_session_whose_standing_was_lost_is_over() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    let key = session_key("alice", "one");
+
+    server.ask::<i64>(&["DEL", &format!("vestibule:standing:{{{}}}", key.subject)]);
+
+    assert_eq!(use_it(&store, RequestId::unique()).await.unwrap(), UsedSession::Ended);
+    assert_eq!(store.read_session(&key, HOUR).await.unwrap().value, None);
+    assert!(!store.end_session(&key, HOUR, RequestId::unique()).await.unwrap().value);
+}
+
+#[tokio::test]
+async fn an_ending_ends_sessions_that_began_before_the_clock_was_set_back() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    let key = session_key("alice", "one");
+    // As if the server's clock had been a minute ahead when the session was opened.
+    let (seconds, _): (u64, u64) = server.ask(&["TIME"]);
+    let since = (seconds + 60) * 1000;
+    let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
+    server.ask::<i64>(&["HSET", &session, "c", &format!("{since} alice")]);
+    let standing = format!("vestibule:standing:{{{}}}", key.subject);
+    let brief = format!("{} {since}", allowed("policy"));
+    server.ask::<i64>(&["HSET", &standing, "corp", &brief]);
+    let used = use_it(&store, RequestId::unique()).await.unwrap();
+    assert!(matches!(used, UsedSession::Live(..)), "{used:?}");
+
+    store.retire_subject(&key.subject, &identity("other"), HOUR).await.unwrap();
+
+    assert_eq!(use_it(&store, RequestId::unique()).await.unwrap(), UsedSession::Ended);
+}
+
+/// What the hot path costs the server: nothing is written, and of the standing only what a token needs is read.
+#[tokio::test]
+async fn a_use_without_a_limit_only_reads() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    let key = session_key("alice", "one");
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    store.use_session(&key, &AT_EASE, RequestId::unique()).await.unwrap();
+    let _ok: String = server.ask(&["CONFIG", "RESETSTAT"]);
+
+    for _ in 0..10 {
+        store.use_session(&key, &AT_EASE, RequestId::unique()).await.unwrap();
+    }
+
+    let told: String = server.ask(&["INFO", "commandstats"]);
+    // Beside what this test asks with.
+    let ours = ["config", "client", "info", "hello", "select"];
+    let mut commands: Vec<_> = told
+        .lines()
+        .filter_map(|line| {
+            let (name, calls) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let is_ours = ours.iter().any(|ours| name.starts_with(ours));
+            (!is_ours).then(|| (name, calls.split(',').next()))
+        })
+        .collect();
+    commands.sort_unstable();
+    assert_eq!(commands, [("evalsha", Some("10")), ("hmget", Some("20")), ("time", Some("10"))]);
+}
+
+#[tokio::test]
+async fn a_page_is_in_time_though_standings_are_few_among_many_keys() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    let fill = "for i = 1, 200000 do redis.call('SET', 'other:' .. i, '') end";
+    server.ask::<redis::Value>(&["EVAL", fill, "0"]);
+    store.keep_standing(&new_standing("alice")).await.unwrap();
+
+    let (mut found, mut after, mut pages) = (0, None, 0);
+    loop {
+        let (page, time) = took(store.list_standings(after, 500)).await;
+        let page = page.unwrap().value;
+        assert!(time < Store::PATIENCE / 3, "{time:?}");
+        (found, after, pages) = (found + page.standings.len(), page.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+
+    assert_eq!(found, 1);
+    assert!(pages > 10, "{pages} pages");
 }
 
 #[tokio::test]
@@ -321,18 +482,13 @@ async fn a_key_that_somebody_else_wrote_is_an_error_that_says_so() {
     store.open_session(&new_session("alice", "one")).await.unwrap();
     let key = session_key("alice", "one");
     let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
+    let standing = format!("vestibule:standing:{{{}}}", key.subject);
     let spoil = |words: &[&str]| drop(server.ask::<redis::Value>(words));
     let read = || async { store.use_session(&key, &AT_EASE, RequestId::unique()).await };
 
-    for (field, junk) in [
-        ("c", ""),
-        ("c", "1 alice"),
-        ("c", "x alice corp"),
-        ("c", "1 no/identity corp"),
-        ("c", "1 alice NO_NAME"),
-        ("l", "x"),
-        ("e", "x"),
-    ] {
+    for (field, junk) in
+        [("c", ""), ("c", "1"), ("c", "x alice"), ("c", "1 no/identity"), ("l", "x"), ("e", "x")]
+    {
         let kept: String = server.ask(&["HGET", &session, field]);
         spoil(&["HSET", &session, field, junk]);
         let answer = read().await;
@@ -343,6 +499,31 @@ async fn a_key_that_somebody_else_wrote_is_an_error_that_says_so() {
         spoil(&["HSET", &session, field, &kept]);
     }
     assert!(read().await.is_ok());
+
+    let corp = provider("corp");
+    for (field, junk) in [("corp", ""), ("corp", "0 x a 1"), ("corp", "1"), (":e", "x")] {
+        let kept: Option<String> = server.ask(&["HGET", &standing, field]);
+        spoil(&["HSET", &standing, field, junk]);
+        let answer = read().await;
+        assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{field} {junk}: {answer:?}");
+        match kept {
+            Some(kept) => spoil(&["HSET", &standing, field, &kept]),
+            None => spoil(&["HDEL", &standing, field]),
+        }
+    }
+    for field in [":i", ":v", "corp:c", "corp:d"] {
+        let kept: String = server.ask(&["HGET", &standing, field]);
+        spoil(&["HDEL", &standing, field]);
+        let answer = store.read_standing(&key.subject, &corp).await;
+        assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{field}: {answer:?}");
+        let answer = store.list_standings(None, 10).await;
+        assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{field}: {answer:?}");
+        spoil(&["HSET", &standing, field, &kept]);
+    }
+    assert_eq!(store.list_standings(None, 10).await.unwrap().value.standings.len(), 1);
+    spoil(&["SET", "vestibule:standing:{x}", ""]);
+    let answer = store.list_standings(None, 10).await;
+    assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{answer:?}");
 
     spoil(&["DEL", &session]);
     spoil(&["SET", &session, "another program's"]);

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use vestibule::inside::RequestId;
-use vestibule::inside::store::{Dated, NewSession, Rate, Session, Store, UseTerms, UsedSession};
+use vestibule::inside::store::{
+    Dated, NewSession, NewStanding, OpenedSession, Rate, Session, Store, UseTerms, UsedSession,
+};
 
-use super::{AT_EASE, HOUR, all_at_once, hourly, identity, new_session, provider, session_key};
-
-async fn open(store: &Store, session: &NewSession) -> Session {
-    store.open_session(session).await.unwrap().value
-}
+use super::{
+    AT_EASE, HOUR, all_at_once, hourly, identity, new_session, new_standing, open, provider,
+    session_key,
+};
 
 async fn use_it(store: &Store, terms: UseTerms) -> UsedSession {
     store
@@ -20,7 +21,8 @@ async fn use_it(store: &Store, terms: UseTerms) -> UsedSession {
 }
 
 async fn read(store: &Store) -> Option<Session> {
-    store.read_session(&session_key("alice", "one"), HOUR).await.unwrap().value
+    let read = store.read_session(&session_key("alice", "one"), HOUR).await.unwrap().value;
+    read.map(|(session, _)| session)
 }
 
 async fn end(store: &Store, request: RequestId) -> bool {
@@ -28,7 +30,7 @@ async fn end(store: &Store, request: RequestId) -> bool {
 }
 
 fn is_live(used: &UsedSession) -> bool {
-    matches!(used, UsedSession::Live(_))
+    matches!(used, UsedSession::Live(..))
 }
 
 async fn rest(millis: u64) {
@@ -36,33 +38,31 @@ async fn rest(millis: u64) {
 }
 
 pub async fn a_session_is_what_was_opened(store: &Store) {
-    for name in [None, Some(""), Some("Ünal \"quoted\"\r\n\0"), Some(&*"long ".repeat(200))] {
-        let name = name.map(str::to_owned);
-        let new = NewSession {
-            friendly_name: name.clone(),
-            ..new_session("alice", &format!("{name:?}"))
-        };
+    for (at, who) in [("corp", "alice"), ("a", "A.b_c~d-1"), ("0-9", &*"x".repeat(256))] {
+        let standing = NewStanding { provider: provider(at), ..new_standing(who) };
+        let new = NewSession { standing, ..new_session(who, "one") };
 
         let opened = store.open_session(&new).await.unwrap();
 
         let now = opened.time.at();
         let session = Session {
-            identity: identity("alice"),
-            provider: provider("corp"),
-            friendly_name: name,
+            identity: identity(who),
+            provider: provider(at),
             since: now,
             last_used: now,
             ends: now.plus(new.lifetime),
         };
-        assert_eq!(opened.value, session);
-        assert_eq!(store.read_session(&new.key, HOUR).await.unwrap().value, Some(session));
+        assert_eq!(opened.value, OpenedSession::Opened(session.clone()));
+        let read = store.read_session(&new.key, HOUR).await.unwrap().value;
+        assert_eq!(read, Some((session, new.standing.decision)));
     }
 }
 
 pub async fn a_session_opened_twice_is_one(store: &Store) {
     let first = open(store, &new_session("alice", "one")).await;
     rest(5).await;
-    let other = NewSession { friendly_name: None, lifetime: HOUR, ..new_session("alice", "one") };
+    let standing = NewStanding { provider: provider("else"), ..new_standing("alice") };
+    let other = NewSession { standing, lifetime: HOUR, ..new_session("alice", "one") };
 
     assert_eq!(open(store, &other).await, first);
     assert_eq!(read(store).await, Some(first));
@@ -90,7 +90,8 @@ pub async fn a_session_that_is_used_does_not_lie_idle(store: &Store) {
 
     for _ in 0..4 {
         rest(500).await;
-        let UsedSession::Live(session) = use_it(store, UseTerms { idle, limit: None }).await else {
+        let UsedSession::Live(session, _) = use_it(store, UseTerms { idle, limit: None }).await
+        else {
             panic!("it ended though it was used")
         };
         assert!(session.last_used > opened.last_used);
@@ -99,12 +100,12 @@ pub async fn a_session_that_is_used_does_not_lie_idle(store: &Store) {
 }
 
 pub async fn a_use_is_written_once_the_last_is_a_grain_old(store: &Store) {
-    let opened = store.open_session(&new_session("alice", "one")).await.unwrap().value;
+    let opened = open(store, &new_session("alice", "one")).await;
     let terms = UseTerms { idle: Duration::from_millis(128 * 200), limit: None };
     let key = session_key("alice", "one");
     let use_now = async || match store.use_session(&key, &terms, RequestId::unique()).await.unwrap()
     {
-        Dated { value: UsedSession::Live(session), time } => (session.last_used, time.at()),
+        Dated { value: UsedSession::Live(session, _), time } => (session.last_used, time.at()),
         other => panic!("{other:?}"),
     };
 
@@ -246,15 +247,38 @@ pub async fn a_session_is_found_by_its_whole_name_only(store: &Store) {
 pub async fn ten_sessions_of_one_subject_have_one_identity(store: &Store) {
     let mut next = 0;
 
-    let sessions = all_at_once(10, || {
+    let opened = all_at_once(10, || {
         next += 1;
         let mut new = new_session("alice", &next.to_string());
-        new.identity = identity(&format!("identity-{next}"));
+        new.identity = identity(&format!("identity-{}", next % 2));
         async move { store.open_session(&new).await.unwrap().value }
     })
     .await;
 
-    assert!(sessions.iter().all(|session| session.identity == sessions[0].identity));
+    let bound = store.find_identity(&session_key("alice", "1").subject).await.unwrap().value;
+    let is_bound = |opened: &&OpenedSession| match opened {
+        OpenedSession::Opened(session) => Some(&session.identity) == bound.as_ref(),
+        OpenedSession::Overtaken => false,
+    };
+    assert_eq!(opened.iter().filter(is_bound).count(), 5, "{opened:?}");
+    let overtaken = opened.iter().filter(|opened| **opened == OpenedSession::Overtaken);
+    assert_eq!(overtaken.count(), 5, "the others are told to look again");
+}
+
+pub async fn a_session_stands_on_the_standing_of_its_own_provider(store: &Store) {
+    let at = |name: &str, secret: &str| {
+        let decision = format!(r#""at {name}""#);
+        let standing = NewStanding { provider: provider(name), decision, ..new_standing("alice") };
+        NewSession { standing, ..new_session("alice", secret) }
+    };
+    let (corp, guest) = (at("corp", "one"), at("corp-2", "two"));
+    open(store, &corp).await;
+    open(store, &guest).await;
+
+    for new in [corp, guest] {
+        let (session, decision) = store.read_session(&new.key, HOUR).await.unwrap().value.unwrap();
+        assert_eq!((session.provider, decision), (new.standing.provider, new.standing.decision));
+    }
 }
 
 pub async fn every_answer_is_dated_and_time_goes_on(store: &Store) {

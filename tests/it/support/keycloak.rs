@@ -14,15 +14,21 @@ use super::story::Who;
 pub const CLIENT_ID: &str = "vestibule";
 /// Its secret.
 pub const CLIENT_SECRET: &str = "keycloak-client-secret";
-/// In the groups `staff` and `support`.
+/// Verified, with the roles `chat` and `chat-agent`, in the groups `staff`, `support` and `team-blue`.
 pub const ALICE: Who<'static> = Who {
     login: "alice",
     password: "alice-of-keycloak",
     sub: "a11ce000-0000-4000-8000-000000000001",
 };
-/// In the group `staff`.
+/// Not verified, with the role `chat`, in the group `staff`.
 pub const BOB: Who<'static> =
     Who { login: "bob", password: "bob-of-keycloak", sub: "b0b00000-0000-4000-8000-000000000002" };
+/// Verified, with the role `chat`, in no group.
+pub const CAROL: Who<'static> = Who {
+    login: "carol",
+    password: "carol-of-keycloak",
+    sub: "ca801000-0000-4000-8000-000000000003",
+};
 
 /// The running Keycloak.
 pub struct Keycloak {

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use tokio_util::sync::CancellationToken;
-use vestibule::{Config, Listeners, Service};
+use vestibule::{Config, Listeners, Service, StartError};
 
 use super::{log, panics};
 
@@ -53,6 +53,22 @@ impl TestService {
         store: &str,
         further: &str,
     ) -> Self {
+        let start = Self::start_unless_taken(public, public_url, server, store, further);
+        start.await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A service, unless its store cannot be opened: another one that is about to end may have the file.
+    pub async fn try_start(public_url: &str, store: &str, further: &str) -> Option<Self> {
+        Self::start_unless_taken(listener(), public_url, "", store, further).await.ok()
+    }
+
+    async fn start_unless_taken(
+        public: TcpListener,
+        public_url: &str,
+        server: &str,
+        store: &str,
+        further: &str,
+    ) -> Result<Self, StartError> {
         log::start();
         panics::watch();
         let ops = listener();
@@ -63,7 +79,7 @@ impl TestService {
         let config =
             Config::parse(&text, std::iter::empty(), &|path| std::fs::read_to_string(path))
                 .unwrap_or_else(|faults| panic!("{faults:#?}"));
-        let service = Service::start(config).await.unwrap();
+        let service = Service::start(config).await?;
         let (url, ops_url) =
             (format!("http://{address}"), format!("http://{}", ops.local_addr().unwrap()));
         let stop = CancellationToken::new();
@@ -71,7 +87,7 @@ impl TestService {
         tokio::spawn(
             async move { service.serve(Listeners { public, ops }, stopped).await.unwrap() },
         );
-        Self { url, ops_url, stop }
+        Ok(Self { url, ops_url, stop })
     }
 }
 

@@ -5,16 +5,16 @@
 --       2 [string] issuer
 --       3 [string] value of the subject claim
 --
--- Returns {ms of the store's clock, 1 when it is this subject's, 0 when it is another's}. The first claim wins; the same
--- claim again wins again.
+-- Returns {ms of the store's clock, 1 when it is this subject's, 0 when it is another's or on its way to one}. The first claim
+-- wins; the same claim again wins again.
 assert(#KEYS == 1 and #ARGV == 3, 'claim_identity.lua takes 1 key and 3 arguments')
 
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local owner = redis.call('HGET', KEYS[1], 'k')
-if not owner then
+local kept = redis.call('HMGET', KEYS[1], 'k', 'mk')
+if not kept[1] then
   redis.call('HSET', KEYS[1], 'k', ARGV[1], 'i', ARGV[2], 'v', ARGV[3])
-  owner = ARGV[1]
+  return {ms, 1}
 end
-return {ms, owner == ARGV[1] and 1 or 0}
+return {ms, kept[1] == ARGV[1] and not kept[2] and 1 or 0}

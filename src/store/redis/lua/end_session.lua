@@ -1,6 +1,7 @@
 -- End a session for good.
 --
 -- KEYS  1 [hash] session
+--       2 [hash] standing
 -- ARGV  1 [string] request id: a repeat with the same id answers the same
 --       2 [int]    idle time, ms
 --       3 [int]    how long the ended session stays as a tombstone, ms
@@ -8,15 +9,19 @@
 -- Returns {ms of the store's clock, 1 when it lived until now, 0 when it was no more}.
 -- The tombstone keeps a step that comes late from bringing the session back. Of what never lived none is kept: anybody could
 -- fill the memory with made-up cookies.
-assert(#KEYS == 1 and #ARGV == 3, 'end_session.lua takes 1 key and 3 arguments')
+assert(#KEYS == 2 and #ARGV == 3, 'end_session.lua takes 2 keys and 3 arguments')
 
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local kept = redis.call('HMGET', KEYS[1], 'e', 'l', 'x')
+local kept = redis.call('HMGET', KEYS[1], 'e', 'l', 'x', 'c', 'p')
 if kept[3] then
   return {ms, kept[3] == ARGV[1] and 1 or 0}
 elseif not kept[1] or ms >= tonumber(kept[1]) or ms >= kept[2] + ARGV[2] then
+  return {ms, 0}
+end
+local standing = redis.call('HMGET', KEYS[2], kept[5], ':e')
+if not standing[1] or tonumber(string.match(kept[4], '^%d+')) < tonumber(standing[2] or 0) then
   return {ms, 0}
 end
 redis.call('HSET', KEYS[1], 'x', ARGV[1], 'z', kept[1])

@@ -231,12 +231,23 @@ pub(super) fn with_claims(token: &str, claims: &Value) -> String {
     format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(claims.to_string()), parts[2])
 }
 
+/// Who reads an assertion.
+pub(super) enum Reader<'a> {
+    /// A provider that wants its issuer as the audience, and knows the key as `key-1`.
+    Issuer(&'a str),
+    /// One that wants its token endpoint as the audience, and knows the key by a certificate's thumbprint, [`THUMBPRINT`].
+    EntraId { token_endpoint: &'a str },
+}
+
+/// SHA-256 over a certificate, as an assertion's header spells it.
+pub const THUMBPRINT: &str = "A1bC2dE3fH4iJ5kL6mN7oP8qR9sT0uV1wX2yZ3aB4cD";
+
 /// Whether a token request comes from the client, authenticated as registered and in no other way.
 pub(super) fn is_client(
     registered: &Registered,
     form: &HashMap<String, String>,
     authorization: Option<&str>,
-    issuer: &str,
+    reader: &Reader<'_>,
 ) -> bool {
     let given = |name: &str| form.get(name).map(String::as_str);
     let named = given("client_id") == Some("vestibule");
@@ -261,7 +272,7 @@ pub(super) fn is_client(
                 && kind
                 && secret.is_none()
                 && authorization.is_none()
-                && assertion.is_some_and(|jwt| is_assertion(signer, jwt, issuer))
+                && assertion.is_some_and(|jwt| is_assertion(signer, jwt, reader))
         }
         Registered::Public => {
             named && secret.is_none() && assertion.is_none() && authorization.is_none()
@@ -269,11 +280,14 @@ pub(super) fn is_client(
     }
 }
 
-/// RFC 7523 §3, as strict as a provider may be: one audience, the issuer, and a life of a minute.
-fn is_assertion(signer: &Signer, jwt: &str, issuer: &str) -> bool {
+/// RFC 7523 §3, as strict as a provider may be: one audience, and a life of a minute.
+fn is_assertion(signer: &Signer, jwt: &str, reader: &Reader<'_>) -> bool {
+    let audience = match reader {
+        Reader::Issuer(audience) | Reader::EntraId { token_endpoint: audience } => *audience,
+    };
     let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(signer.jwk()).unwrap();
     let mut rules = Validation::new(signer.algorithm());
-    rules.set_audience(&[issuer]);
+    rules.set_audience(&[audience]);
     rules.set_issuer(&["vestibule"]);
     rules.set_required_spec_claims(&["iss", "sub", "aud", "exp"]);
     let Ok(token) =
@@ -284,10 +298,13 @@ fn is_assertion(signer: &Signer, jwt: &str, issuer: &str) -> bool {
     let claims = token.claims;
     let life = claims["exp"].as_u64().unwrap_or(u64::MAX) - claims["iat"].as_u64().unwrap_or(0);
     claims["sub"] == "vestibule"
-        && claims["aud"] == issuer
+        && claims["aud"] == audience
         && claims["jti"].as_str().is_some_and(|jti| jti.len() >= 16)
         && life <= 60
-        && token.header.kid.as_deref() == Some("key-1")
+        && match reader {
+            Reader::Issuer(_) => token.header.kid.as_deref() == Some("key-1"),
+            Reader::EntraId { .. } => token.header.x5t_s256.as_deref() == Some(THUMBPRINT),
+        }
 }
 
 /// The S256 challenge of a PKCE verifier (RFC 7636 §4.2).

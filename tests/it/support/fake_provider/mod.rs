@@ -15,8 +15,15 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 use url::Url;
 
-pub use keys::{Signer, public_bytes};
+pub use keys::{Signer, THUMBPRINT, public_bytes};
 pub use server::Reply;
+
+/// Tenants of a provider that has several.
+pub const TENANTS: [&str; 3] = [
+    "aaaaaaaa-0000-4000-8000-000000000001",
+    "bbbbbbbb-0000-4000-8000-000000000002",
+    "cccccccc-0000-4000-8000-000000000003",
+];
 
 /// One way in which a provider differs from an honest one with good manners. `None` leaves a member out.
 #[derive(Clone, Debug)]
@@ -70,7 +77,7 @@ pub struct FakeProvider {
 
 struct Provider {
     origin: String,
-    /// The path of the issuer, with or without a slash at its end.
+    /// The path of the issuer, with or without a slash at its end; with `{tenantid}` it has several tenants, as Entra ID has.
     path: String,
     state: Mutex<State>,
 }
@@ -80,6 +87,7 @@ struct State {
     registered: Registered,
     signer: Signer,
     published: Vec<Signer>,
+    tenant: &'static str,
     token_delay: Duration,
     requests: HashMap<&'static str, usize>,
     codes: HashMap<String, Login>,
@@ -102,6 +110,12 @@ impl FakeProvider {
         Self::start_at("").await
     }
 
+    /// A provider with several tenants, as Entra ID is one, which names no issuer in the authorization response: people come
+    /// from the first of [`TENANTS`] until told otherwise.
+    pub async fn start_with_tenants() -> Self {
+        Self::start_at("/{tenantid}/v2.0").await
+    }
+
     /// A provider whose issuer has this path, with or without a slash at its end.
     pub async fn start_at(path: &str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -112,6 +126,7 @@ impl FakeProvider {
             registered: Registered::Basic("canary-client-secret-0001"),
             signer: Signer::Es256,
             published,
+            tenant: TENANTS[0],
             token_delay: Duration::ZERO,
             requests: HashMap::new(),
             codes: HashMap::new(),
@@ -125,9 +140,19 @@ impl FakeProvider {
         Self { provider, task }
     }
 
-    /// Its issuer.
+    /// Its issuer, with the placeholder if it has tenants.
     pub fn issuer(&self) -> String {
         self.provider.issuer()
+    }
+
+    /// The issuer that the tokens of a tenant name.
+    pub fn issuer_of(&self, tenant: &str) -> String {
+        self.provider.issuer().replace("{tenantid}", tenant)
+    }
+
+    /// An endpoint that it does not have, where claims would be fetched from.
+    pub fn elsewhere(&self) -> String {
+        format!("{}/elsewhere", self.provider.origin)
     }
 
     /// From now on, and in this one way, or these, it differs; in no way for an empty list.
@@ -145,6 +170,11 @@ impl FakeProvider {
         let mut state = self.state();
         state.published = vec![signer.clone()];
         state.signer = signer;
+    }
+
+    /// From now on people come from this tenant.
+    pub fn people_come_from(&self, tenant: &'static str) {
+        self.state().tenant = tenant;
     }
 
     /// From now on the token endpoint takes this long.
@@ -179,6 +209,15 @@ impl Provider {
         format!("{}{}", self.origin, self.path)
     }
 
+    /// The issuer that its tokens name.
+    fn token_issuer(&self, state: &State) -> String {
+        self.issuer().replace("{tenantid}", state.tenant)
+    }
+
+    fn has_tenants(&self) -> bool {
+        self.path.contains("{tenantid}")
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -197,6 +236,9 @@ impl Provider {
             "authorization_response_iss_parameter_supported": true,
             "op_tos_uri": "",
         });
+        if self.has_tenants() {
+            set(&mut metadata, "authorization_response_iss_parameter_supported", None);
+        }
         for twist in &self.state().twists {
             if let Twist::Metadata(name, value) = twist {
                 set(&mut metadata, name, value.clone());
@@ -217,8 +259,18 @@ impl Provider {
                 json!({ "kty": "RSA", "use": "enc", "kid": "es256", "alg": "RSA-OAEP", "n": "AQAB", "e": "AQAB" }),
                 json!({ "kty": "AKP", "kid": "new", "alg": "ML-DSA-44", "pub": "AAAA" }),
             ];
-            others.into_iter().chain(state.published.iter().map(Signer::jwk)).collect()
+            let published = state.published.iter().map(|signer| self.jwk(signer));
+            others.into_iter().chain(published).collect()
         }) })
+    }
+
+    /// A key, which says whose tokens it signs where there are several tenants.
+    fn jwk(&self, signer: &Signer) -> Value {
+        let mut jwk = signer.jwk();
+        if self.has_tenants() {
+            jwk["issuer"] = self.issuer().into();
+        }
+        jwk
     }
 
     /// A code for whoever asks, as parameters of the answer.
@@ -252,7 +304,7 @@ impl Provider {
         let mut answer = vec![
             ("code", Some(code)),
             ("state", Some(state_parameter)),
-            ("iss", Some(self.issuer())),
+            ("iss", (!self.has_tenants()).then(|| self.issuer())),
         ];
         for twist in &state.twists {
             if let Twist::Response(name, value) = twist {
@@ -278,7 +330,13 @@ impl Provider {
         {
             state.secrets.push(secret.clone());
         }
-        if !keys::is_client(&state.registered, form, authorization, &self.issuer()) {
+        let issuer = self.issuer();
+        let reader = if self.has_tenants() {
+            keys::Reader::EntraId { token_endpoint: &format!("{}/token", self.origin) }
+        } else {
+            keys::Reader::Issuer(&issuer)
+        };
+        if !keys::is_client(&state.registered, form, authorization, &reader) {
             return Err("invalid_client");
         }
         if given("grant_type") != "authorization_code" {
@@ -320,7 +378,7 @@ impl Provider {
             }
         }
         let mut claims = json!({
-            "iss": self.issuer(),
+            "iss": self.token_issuer(state),
             "aud": "vestibule",
             "sub": login.subject,
             "iat": now,
@@ -330,6 +388,10 @@ impl Provider {
         });
         if let Some(nonce) = &login.nonce {
             claims["nonce"] = nonce.clone().into();
+        }
+        if self.has_tenants() {
+            claims["tid"] = state.tenant.into();
+            claims["oid"] = format!("the object of {}", login.subject).into();
         }
         let mut header = signer.header();
         for twist in &state.twists {
@@ -355,11 +417,11 @@ impl Provider {
         let subject = state.access_tokens.get(authorization?.strip_prefix("Bearer ")?)?;
         let mut claims = json!({
             "sub": subject,
-            "name": format!("{}{}", subject[..1].to_uppercase(), &subject[1..]),
+            "name": capitalised(subject),
             "email": format!("{subject}@example.com"),
             "email_verified": "true",
             "address": "1 Example Street",
-            "iss": self.issuer(),
+            "iss": self.token_issuer(&state),
             "aud": ["vestibule"],
         });
         let mut signer = None;
@@ -374,6 +436,11 @@ impl Provider {
             signer.map_or(Ok(claims.clone()), |signer| Err(signer.sign(&signer.header(), &claims))),
         )
     }
+}
+
+fn capitalised(word: &str) -> String {
+    let mut rest = word.chars();
+    rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect()
 }
 
 fn set(object: &mut Value, name: &str, value: Option<Value>) {

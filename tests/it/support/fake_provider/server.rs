@@ -52,8 +52,8 @@ impl IntoResponse for Reply {
 }
 
 pub(super) fn router(provider: Arc<Provider>) -> Router {
-    let discovery =
-        format!("{}/.well-known/openid-configuration", provider.path.trim_end_matches('/'));
+    let path = provider.path.trim_end_matches('/').replace("{tenantid}", "organizations");
+    let discovery = format!("{path}/.well-known/openid-configuration");
     Router::new()
         .route(&discovery, get(metadata))
         .route("/keys", get(keys))

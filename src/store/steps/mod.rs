@@ -1,9 +1,14 @@
 //! What goes into the steps and what comes out of them: plain, checked, and without a meaning of its own.
 
+mod sessions;
+mod standings;
+
 use std::time::Duration;
 
-use crate::clock::Timestamp;
-use crate::ids::{Digest, Identity, ProviderName, SubjectKey};
+use crate::ids::{Digest, ProviderName, Subject};
+pub use sessions::{Judged, NewSession, OpenedSession, Session, SessionKey, UseTerms, UsedSession};
+pub use standings::{Cursor, NewStanding, Outcome, Page, Standing, Verdict};
+pub(in crate::store) use standings::{Place, brief, read_brief};
 
 /// How often something may happen: `count` times in `per`, all at once or spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +22,12 @@ pub struct Rate {
 impl Rate {
     /// How far apart the times are when they are evenly spread, in microseconds, rounded up: never more often than asked for,
     /// and whole numbers, so that both stores count alike.
-    pub(super) fn interval_us(self) -> u64 {
+    pub(in crate::store) fn interval_us(self) -> u64 {
         micros(self.per).div_ceil(u64::from(self.count.max(1))).max(1)
     }
 
     /// How long all of them take when they are evenly spread, in microseconds: what may be used up at once.
-    pub(super) fn burst_us(self) -> u64 {
+    pub(in crate::store) fn burst_us(self) -> u64 {
         self.interval_us().saturating_mul(u64::from(self.count.max(1)))
     }
 }
@@ -76,82 +81,17 @@ pub enum TakenLogin {
 pub enum Claim {
     /// The claiming subject's, now or since before.
     Ours,
-    /// Another subject's, for ever.
+    /// Another subject's, or on its way to another: nobody's to claim.
     Anothers,
 }
 
-/// Names one session: whose, and the digest of its cookie's secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SessionKey {
-    /// Whose session; everything of one subject lies together.
-    pub subject: SubjectKey,
-    /// Digest of the secret in the cookie.
-    pub id: Digest,
-}
-
-/// A session that begins.
-#[derive(Clone, Debug)]
-pub struct NewSession {
-    /// Its name, which nobody had before.
-    pub key: SessionKey,
-    /// The identity that the subject is to have, if it has none yet.
-    pub identity: Identity,
-    /// Where the login was.
-    pub provider: ProviderName,
-    /// What the provider calls the person.
-    pub friendly_name: Option<String>,
-    /// How long it may last, used or not.
-    pub lifetime: Duration,
-    /// How long it may lie unused.
-    pub idle: Duration,
-}
-
-/// A session as it is kept.
+/// Whose an identity is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// The identity that its subject is bound to.
-    pub identity: Identity,
-    /// Where the login was.
-    pub provider: ProviderName,
-    /// What the provider calls the person.
-    pub friendly_name: Option<String>,
-    /// When it began.
-    pub since: Timestamp,
-    /// When it was last used; up to [`UseTerms::grain`] earlier than that.
-    pub last_used: Timestamp,
-    /// When it ends, used or not.
-    pub ends: Timestamp,
-}
-
-/// What came of using a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UsedSession {
-    /// It lives, and its idle time begins anew.
-    Live(Session),
-    /// It lives, but this use is over its limit and not counted; its idle time goes on.
-    Limited {
-        /// When it may be used again.
-        after: Duration,
-    },
-    /// It is no more, or never was.
-    Ended,
-}
-
-/// How a session may be used.
-#[derive(Clone, Copy, Debug)]
-pub struct UseTerms {
-    /// How long it may lie unused; judged against when it was last used.
-    pub idle: Duration,
-    /// How often it may be used; `None` for no limit.
-    pub limit: Option<Rate>,
-}
-
-impl UseTerms {
-    /// How old a last use may become before it is written again: a 128th of the idle time, which people cannot tell from all of it.
-    /// So a token without a limit writes nothing, mostly, and one with a limit only that.
-    pub fn grain(&self) -> Duration {
-        self.idle / 128
-    }
+pub struct Owner {
+    /// The subject that claimed it, or that it was moved to.
+    pub subject: Subject,
+    /// Where it is on its way to; meanwhile nobody can claim it.
+    pub moving_to: Option<Subject>,
 }
 
 /// What an operator should know about how the store is set up.
@@ -166,7 +106,7 @@ pub struct Health {
 }
 
 /// Whole milliseconds of `duration`, rounded down.
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(in crate::store) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,0 +1,99 @@
+//! The way of a command to what is kept: the store itself, or the service that has its file open.
+
+use std::sync::Arc;
+
+use super::client::Client;
+use super::{Exit, Trouble};
+use crate::config::Config;
+use crate::denials::Record;
+use crate::ids::{Identity, Reference, Subject};
+use crate::ops::{Known, Moved, Page, Records, Whom};
+use crate::store::{Cursor, OpenError, Settings, Store};
+use crate::telemetry::{Metrics, explain};
+
+/// Who answers.
+pub(super) enum Access {
+    /// The store, opened by this process.
+    Store(Box<Records>),
+    /// The service that has the store's file.
+    Service(Client),
+}
+
+impl Access {
+    /// Opens the configuration's store, or finds the service that has it.
+    pub(super) async fn open(config: &Config) -> Result<Self, Trouble> {
+        if let Settings::Embedded { path } = &config.store
+            && !path.exists()
+        {
+            // Opening it would make it, as a file of whoever asks and not of the service.
+            let text = format!(
+                "the store's file {} (store.url) is not there: nothing was kept in it yet, or it is another one",
+                path.display()
+            );
+            return Err(Trouble::new(Exit::Away, text));
+        }
+        let metrics = Metrics::new().map_err(|error| Trouble::new(Exit::No, explain(&error)))?;
+        let store = match Store::open(&config.store, &metrics).await {
+            Ok(store) => Arc::new(store),
+            Err(OpenError::InUse { path }) => {
+                let token = config.ops.token.as_ref().ok_or_else(|| {
+                    let text = format!(
+                        "another process has the store's file {} open, and only it can look into it: set ops.token_file in its \
+                         configuration and start it again, then this command asks it at ops.listen",
+                        path.display()
+                    );
+                    Trouble::new(Exit::Away, text)
+                })?;
+                return Ok(Self::Service(Client::new(&config.ops, token)?));
+            }
+            Err(error @ OpenError::Url) => return Err(Trouble::new(Exit::Usage, explain(&error))),
+            Err(error) => return Err(Trouble::new(Exit::Away, explain(&error))),
+        };
+        let providers = config.providers.iter().map(|it| it.provider.name.clone()).collect();
+        Ok(Self::Store(Box::new(Records::new(store, config.denials.clone(), providers))))
+    }
+
+    /// Why somebody was not let in.
+    pub(super) async fn denial(&self, reference: &Reference) -> Result<Option<Record>, Trouble> {
+        match self {
+            Self::Store(records) => Ok(records.denial(reference).await?),
+            Self::Service(client) => client.denial(reference).await,
+        }
+    }
+
+    /// Who an identity is.
+    pub(super) async fn identity(&self, identity: &Identity) -> Result<Option<Known>, Trouble> {
+        match self {
+            Self::Store(records) => Ok(records.identity(identity).await?),
+            Self::Service(client) => client.identity(identity).await,
+        }
+    }
+
+    /// Whose an identity is.
+    pub(super) async fn owner(&self, identity: &Identity) -> Result<Option<Whom>, Trouble> {
+        match self {
+            Self::Store(records) => Ok(records.owner(identity).await?),
+            Self::Service(client) => client.owner(identity).await,
+        }
+    }
+
+    /// A page of all standings.
+    pub(super) async fn standings(&self, after: Option<&str>) -> Result<Page, Trouble> {
+        match self {
+            Self::Store(records) => Ok(records.standings(after.and_then(Cursor::parse)).await?),
+            Self::Service(client) => client.standings(after).await,
+        }
+    }
+
+    /// Gives an identity to another subject.
+    pub(super) async fn move_identity(
+        &self,
+        identity: &Identity,
+        to: &Subject,
+    ) -> Result<Moved, Trouble> {
+        match self {
+            Self::Store(records) => Ok(records.move_identity(identity, to).await?),
+            Self::Service(client) => client.move_identity(identity, to).await,
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The one way to a token: decide → identity → sign.
+//!
+//! Owns the order of the steps, so that no path has a shortcut of its own. Does not own any of them. Who proved what is
+//! `login`'s and `sessions`' business; here it becomes a member, and a member's session becomes a token.
+
+mod decided;
+mod denied;
+mod judge;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::denials::Denials;
+use crate::identity::{Bindings, default_identity};
+use crate::ids::{Identity, ProviderName, RequestId, Subject};
+use crate::login::Proven;
+use crate::policy::{Decision, Wanted};
+use crate::sessions::{Live, Member, SessionCookie, SessionError, Sessions};
+use crate::store::{Judged, NewStanding, Outcome, SessionKey, Store, StoreError, Verdict};
+use crate::telemetry::AUDIT;
+use crate::token::{AccessToken, Grant, Signer};
+
+pub use decided::Decided;
+use denied::Ground;
+pub use denied::{DenialCode, Denied};
+pub use judge::{Judge, NoSubject, subject_of};
+
+/// How often a login looks whose the identity is, when it is overtaken by what operators do.
+const LOOKS: u32 = 3;
+
+/// Longer than the millisecond that an ending reaches into the future.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
+/// What is kept of people.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a subject's last claims are kept beyond its sessions, for `what-if`.
+    pub keep_claims: Duration,
+}
+
+/// Why somebody whom a provider vouches for may not come in, or get a token.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// It was decided so.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// There is no session to mint on.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The store has no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A token and whose it is.
+#[derive(Debug)]
+pub struct Minted {
+    /// The member's identity.
+    pub identity: Identity,
+    /// The token.
+    pub token: AccessToken,
+}
+
+/// Somebody who has come in.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Whom the provider means.
+    pub subject: Subject,
+    /// For the device.
+    pub cookie: SessionCookie,
+    /// The new session.
+    pub live: Live<()>,
+}
+
+/// Where a decision was asked for.
+#[derive(Clone, Copy)]
+enum Path {
+    Login,
+    Session,
+}
+
+impl Path {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// What a decision is about.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    judge: &'a Judge,
+    path: Path,
+    issuer: &'a str,
+    subject: Option<&'a Subject>,
+    claims: &'a Map<String, Value>,
+    now: Timestamp,
+}
+
+/// The rooms that the mint goes through.
+pub struct Rooms {
+    /// What is remembered of subjects.
+    pub store: Arc<Store>,
+    /// Who has which identity.
+    pub bindings: Bindings,
+    /// Who is signed in.
+    pub sessions: Arc<Sessions>,
+    /// Who was not let in.
+    pub denials: Denials,
+    /// Signs tokens.
+    pub signer: Signer,
+}
+
+/// Makes members of the proven, and tokens for members.
+pub struct Mint {
+    judges: HashMap<ProviderName, Judge>,
+    rooms: Rooms,
+    settings: Settings,
+}
+
+impl Mint {
+    /// A mint that decides by these judges.
+    pub fn new(judges: Vec<Judge>, rooms: Rooms, settings: Settings) -> Self {
+        let by_name = |judge: Judge| (judge.provider.settings().name.clone(), judge);
+        Self { judges: judges.into_iter().map(by_name).collect(), rooms, settings }
+    }
+
+    /// Decides whether somebody proven may come in, and as whom, and opens a session. A denial is on record before this returns,
+    /// and counts for the subject's other sessions at their next token.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Denied`] when the claims name no subject, the policy says no, or the subject can have no identity;
+    /// [`MintError::Session`] with [`SessionError::Ended`] when the provider is none of ours, and with
+    /// [`SessionError::Overtaken`] when operators ended the subject's sessions or moved its identity again and again meanwhile;
+    /// [`MintError::Store`] when the store has no answer.
+    pub async fn sign_in(&self, proven: &Proven) -> Result<SignedIn, MintError> {
+        let mut looks = 1;
+        loop {
+            let member = self.admit(proven).await?;
+            match self.rooms.sessions.open(&member).await {
+                // Who was proven is proven still; whose the identity is may be another matter by now.
+                Err(SessionError::Overtaken) if looks < LOOKS => looks += 1,
+                opened => {
+                    let (cookie, live) = opened?;
+                    return Ok(SignedIn { subject: member.standing.subject, cookie, live });
+                }
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// Decides whether somebody proven may come in, and as whom.
+    async fn admit(&self, proven: &Proven) -> Result<Member, MintError> {
+        let judge = self.judge(&proven.provider.settings().name)?;
+        let issuer = proven.claims.issuer.as_str();
+        let claims = &proven.claims.document;
+        let mut case = Case {
+            judge,
+            path: Path::Login,
+            issuer,
+            subject: None,
+            claims,
+            now: proven.time.now(),
+        };
+        let subject = match judge.subject(issuer, claims) {
+            Ok(subject) => subject,
+            Err(error) => return Err(self.deny(case, Ground::NoSubject(error)).await?.into()),
+        };
+        case.subject = Some(&subject);
+        let decision = match judge.decide(claims, case.now) {
+            Ok(decision) => decision,
+            Err(denial) => return Err(self.turn_away(case, Ground::Policy(denial)).await?.into()),
+        };
+        let (bound, seen) = self.rooms.bindings.find(&subject).await?;
+        let identity = match &bound {
+            Some(identity) => identity.clone(),
+            None => match self.new_identity(&decision, &subject).await? {
+                Ok(identity) => identity,
+                Err(ground) => return Err(self.turn_away(case, ground).await?.into()),
+            },
+        };
+        let decided = Decided::of(&decision).to_text();
+        let standing = self.standing(case, &subject, allowed(&decision), decided);
+        Ok(Member { identity, bound: bound.is_some(), seen, standing })
+    }
+
+    /// Mints a token on a session, which counts as using it. While the policy that decided is today's and reads no `now`, it
+    /// does not run again.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Session`] with [`SessionError::Ended`] when the session is over, ends within
+    /// [`SHORTEST`](crate::token::SHORTEST), or was opened at a provider that is none any more; [`MintError::Denied`] when
+    /// today's policy says no; [`MintError::Store`] when the store has no answer.
+    pub async fn mint(&self, key: &SessionKey) -> Result<Minted, MintError> {
+        let id = RequestId::unique();
+        let live = self.rooms.sessions.use_once(key, id).await?;
+        let token_ttl = self.token_ttl(key, &live).await?;
+        let Live { session, now, until, .. } = live;
+        let grant = Grant { identity: &session.identity, id, now, ground_ends: until, token_ttl };
+        let token = self.rooms.signer.sign(&grant).ok_or(SessionError::Ended)?;
+        tracing::info!(
+            target: AUDIT,
+            event = "mint",
+            identity = session.identity.as_str(),
+            provider = session.provider.as_str(),
+            path = Path::Session.as_str(),
+            jti = %id,
+            expires = %token.expires,
+            "token minted"
+        );
+        Ok(Minted { identity: session.identity, token })
+    }
+
+    fn judge(&self, provider: &ProviderName) -> Result<&Judge, SessionError> {
+        self.judges.get(provider).ok_or(SessionError::Ended)
+    }
+
+    /// The identity of a subject that has none: the rule's, or the default one, claimed for it now.
+    async fn new_identity(
+        &self,
+        decision: &Decision,
+        subject: &Subject,
+    ) -> Result<Result<Identity, Ground>, StoreError> {
+        let identity = match &decision.identity {
+            Ok(Wanted::Is(identity)) => identity.clone(),
+            Ok(Wanted::Default) => default_identity(subject),
+            Err(denial) => return Ok(Err(Ground::Policy(denial.clone()))),
+        };
+        let ours = self.rooms.bindings.claim(&identity, subject).await?;
+        Ok(if ours { Ok(identity) } else { Err(Ground::Conflict(identity)) })
+    }
+
+    /// How long a token on this session may live, as today's policy has it.
+    async fn token_ttl(
+        &self,
+        key: &SessionKey,
+        live: &Live<Judged>,
+    ) -> Result<Option<Duration>, MintError> {
+        let judge = self.judge(&live.session.provider)?;
+        let verdict = &live.with.verdict;
+        match verdict.outcome {
+            Outcome::Allowed { token_ttl }
+                if verdict.mark == judge.mark && !judge.policy.reads_now() =>
+            {
+                Ok(token_ttl)
+            }
+            _ => self.decide_anew(judge, key, live).await,
+        }
+    }
+
+    /// Decides again over what was last known of the subject, and remembers that. The identity rule has no say: a subject with a
+    /// session is bound.
+    async fn decide_anew(
+        &self,
+        judge: &Judge,
+        key: &SessionKey,
+        live: &Live<Judged>,
+    ) -> Result<Option<Duration>, MintError> {
+        let provider = &live.session.provider;
+        loop {
+            let standing = self.rooms.store.read_standing(&key.subject, provider).await?.value;
+            let standing = standing.ok_or(SessionError::Ended)?;
+            let claims = serde_json::from_str(&standing.claims).map_err(|_| SessionError::Ended)?;
+            if !judge.still_means(&standing.subject, &claims) {
+                return Err(SessionError::Ended.into());
+            }
+            let case = Case {
+                judge,
+                path: Path::Session,
+                issuer: standing.subject.issuer(),
+                subject: Some(&standing.subject),
+                claims: &claims,
+                now: live.now,
+            };
+            let (verdict, decided, answer) = match judge.decide(&claims, live.now) {
+                Ok(decision) => {
+                    let verdict = allowed(&decision);
+                    (verdict, Decided::of(&decision).to_text(), Ok(decision.token_ttl))
+                }
+                Err(denial) => {
+                    let denied = self.deny_again(case, &standing, denial).await?;
+                    let outcome = Outcome::Denied { reference: denied.reference };
+                    (outcome, String::new(), Err(denied.into()))
+                }
+            };
+            let verdict = judged(judge, verdict);
+            if (verdict, &decided) == (standing.verdict, &standing.decision) {
+                return answer;
+            }
+            // Claims that came meanwhile are newer, and count instead.
+            let obtained = standing.obtained;
+            let step = self.rooms.store.decide_standing(
+                &key.subject,
+                provider,
+                obtained,
+                &verdict,
+                &decided,
+            );
+            if step.await?.value {
+                return answer;
+            }
+        }
+    }
+
+    fn standing(
+        &self,
+        case: Case<'_>,
+        subject: &Subject,
+        outcome: Outcome,
+        decision: String,
+    ) -> NewStanding {
+        NewStanding {
+            subject: subject.clone(),
+            provider: case.judge.provider.settings().name.clone(),
+            // A document that was parsed can be written.
+            claims: serde_json::to_string(case.claims).unwrap_or_default(),
+            verdict: judged(case.judge, outcome),
+            decision,
+            keep: self.settings.keep_claims,
+        }
+    }
+}
+
+fn allowed(decision: &Decision) -> Outcome {
+    Outcome::Allowed { token_ttl: decision.token_ttl }
+}
+
+fn judged(judge: &Judge, outcome: Outcome) -> Verdict {
+    Verdict { mark: judge.mark, outcome }
+}

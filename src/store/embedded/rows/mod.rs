@@ -1,0 +1,156 @@
+//! The tables and what each step does to them: the same as the Redis store's scripts, field by field.
+//!
+//! A row that is over is as good as gone, whether the sweep has come by yet or not.
+
+mod identities;
+mod limits;
+mod logins;
+mod sessions;
+mod standings;
+
+use std::time::Duration;
+
+use redb::{Database, ReadableDatabase, Table, TableDefinition, TableError, WriteTransaction};
+
+use super::writer::Trouble;
+use crate::clock::Timestamp;
+use crate::ids::{Identity, ProviderName, Subject};
+use crate::store::steps::{Health, Verdict, read_brief};
+
+/// Provider, binding, where the browser goes afterwards, the request that took it; first, when the row is over, ms.
+pub(super) type Login = (u64, &'static str, &'static str, &'static str, Option<&'static str>);
+/// When the row is over; identity and provider; since, last used, ends; when the limit is untouched again, µs; the request that
+/// used it last, empty for none; the request that ended it.
+pub(super) type SessionRow =
+    (u64, (&'static str, &'static str), (u64, u64, u64), u64, &'static str, Option<&'static str>);
+/// When the row is over; sessions that began before this are over, 0 for none; issuer and value of the subject claim, empty while
+/// there is no standing; the standings.
+pub(super) type StandingsRow = (u64, u64, (&'static str, &'static str), Vec<StandingRow>);
+/// Provider, brief, claims, decision.
+type StandingRow = (&'static str, &'static str, &'static str, &'static str);
+/// When the row is over; the denial.
+pub(super) type Denial = (u64, &'static str);
+/// When it is untouched again, µs; the request counted last.
+pub(super) type Limit = (u64, &'static str);
+/// Subject key, issuer, value of the subject claim.
+type Owner = (&'static str, &'static str, &'static str);
+
+/// By the digest of the state.
+const LOGINS: TableDefinition<&str, Login> = TableDefinition::new("logins");
+/// By subject key, a dot, and the digest of the session's secret.
+const SESSIONS: TableDefinition<&str, SessionRow> = TableDefinition::new("sessions");
+/// By bucket.
+const LIMITS: TableDefinition<&str, Limit> = TableDefinition::new("limits");
+/// By subject key: all standings of one subject, for they end together.
+const STANDINGS: TableDefinition<&str, StandingsRow> = TableDefinition::new("standings");
+/// By reference.
+const DENIALS: TableDefinition<&str, Denial> = TableDefinition::new("denials");
+/// By identity. Whose it is on its way to; until then.
+const MOVES: TableDefinition<&str, Owner> = TableDefinition::new("moves");
+/// By identity. For ever; its row changes when it has been moved.
+const CLAIMS: TableDefinition<&str, Owner> = TableDefinition::new("claims");
+/// Identities by subject key. For ever, unless they are moved.
+const SUBJECTS: TableDefinition<&str, &str> = TableDefinition::new("subjects");
+/// The clock's promise, µs.
+const CLOCK: TableDefinition<(), u64> = TableDefinition::new("clock");
+
+/// The tables in one transaction, at one time.
+pub(super) struct Rows<'t> {
+    pub(super) us: u64,
+    ahead: Duration,
+    written: bool,
+    pub(super) logins: Table<'t, &'static str, Login>,
+    pub(super) sessions: Table<'t, &'static str, SessionRow>,
+    pub(super) limits: Table<'t, &'static str, Limit>,
+    pub(super) standings: Table<'t, &'static str, StandingsRow>,
+    pub(super) denials: Table<'t, &'static str, Denial>,
+    moves: Table<'t, &'static str, Owner>,
+    claims: Table<'t, &'static str, Owner>,
+    subjects: Table<'t, &'static str, &'static str>,
+    clock: Table<'t, (), u64>,
+}
+
+impl<'t> Rows<'t> {
+    /// The tables, made where they are not there yet, at `us` of a clock that is `ahead` of the machine's.
+    pub(super) fn open(
+        transaction: &'t WriteTransaction,
+        us: u64,
+        ahead: Duration,
+    ) -> Result<Self, redb::Error> {
+        Ok(Self {
+            us,
+            ahead,
+            written: false,
+            logins: transaction.open_table(LOGINS)?,
+            sessions: transaction.open_table(SESSIONS)?,
+            limits: transaction.open_table(LIMITS)?,
+            standings: transaction.open_table(STANDINGS)?,
+            denials: transaction.open_table(DENIALS)?,
+            moves: transaction.open_table(MOVES)?,
+            claims: transaction.open_table(CLAIMS)?,
+            subjects: transaction.open_table(SUBJECTS)?,
+            clock: transaction.open_table(CLOCK)?,
+        })
+    }
+
+    /// The time of all steps in this transaction, in milliseconds.
+    pub(super) fn ms(&self) -> u64 {
+        self.us / 1000
+    }
+
+    /// Whether there is anything to commit.
+    pub(super) fn is_written(&self) -> bool {
+        self.written
+    }
+
+    pub(super) fn examine(&self) -> Health {
+        let mut warnings = Vec::new();
+        if self.ahead > Duration::from_mins(1) {
+            let seconds = self.ahead.as_secs();
+            warnings.push(format!(
+                "the store's clock is {seconds} s ahead of the machine's, which was set back: it never goes back itself, and \
+                 waits at half speed"
+            ));
+        }
+        Health { what: "embedded store, redb file".to_owned(), faults: Vec::new(), warnings }
+    }
+
+    /// Writes the clock's promise.
+    pub(super) fn promise(&mut self, promise_us: u64) -> Result<(), redb::Error> {
+        self.written = true;
+        self.clock.insert((), promise_us)?;
+        Ok(())
+    }
+}
+
+fn checked_identity(text: &str) -> Result<Identity, Trouble> {
+    Identity::parse(text).map_err(|_| Trouble::Corrupt("no identity where one belongs"))
+}
+
+fn checked_subject(issuer: &str, value: &str) -> Result<Subject, Trouble> {
+    Subject::new(issuer, value).map_err(|_| Trouble::Corrupt("no subject where one belongs"))
+}
+
+fn checked_provider(name: &str) -> Result<ProviderName, Trouble> {
+    ProviderName::parse(name).ok_or(Trouble::Corrupt("no provider's name where one belongs"))
+}
+
+fn checked_brief(text: &str) -> Result<(Verdict, Timestamp), Trouble> {
+    read_brief(text).ok_or(Trouble::Corrupt("no verdict where one belongs"))
+}
+
+/// The clock's promise; 0 in a new file.
+pub(super) fn read_promise(database: &Database) -> Result<u64, redb::Error> {
+    match database.begin_read()?.open_table(CLOCK) {
+        Ok(clock) => Ok(clock.get(())?.map_or(0, |promise| promise.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes the clock's promise on its own, when no more steps come.
+pub(super) fn write_promise(database: &Database, promise_us: u64) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(CLOCK)?.insert((), promise_us)?;
+    Ok(transaction.commit()?)
+}

@@ -1,0 +1,175 @@
+//! Sessions.
+
+use std::time::Duration;
+
+use redb::ReadableTable;
+
+use super::limits::count;
+use super::{Rows, checked_brief, checked_identity, checked_provider};
+use crate::clock::Timestamp;
+use crate::ids::RequestId;
+use crate::store::Store;
+use crate::store::embedded::writer::Trouble;
+use crate::store::steps::{
+    Judged, NewSession, OpenedSession, Session, SessionKey, UseTerms, UsedSession, millis,
+};
+
+/// A session's row, taken out of the table.
+struct Kept {
+    session: Session,
+    untouched_us: u64,
+    used_by: String,
+    ended_by: Option<String>,
+}
+
+impl Rows<'_> {
+    pub(in crate::store::embedded) fn open_session(
+        &mut self,
+        new: &NewSession,
+    ) -> Result<OpenedSession, Trouble> {
+        let name = session_name(&new.key);
+        if let Some(kept) = self.kept(&name)? {
+            return Ok(OpenedSession::Opened(kept.session));
+        }
+        let subject = &new.key.subject;
+        let begun_before = self.begun_before(subject)?;
+        let is_as_seen = match self.find_identity(subject)? {
+            Some(bound) => bound == new.identity,
+            None => !new.bound,
+        };
+        if !is_as_seen || new.seen < begun_before {
+            return Ok(OpenedSession::Overtaken);
+        }
+        self.bind(subject, &new.identity)?;
+        let now = Timestamp::from_millis(self.ms());
+        let session = Session {
+            identity: new.identity.clone(),
+            provider: new.standing.provider.clone(),
+            // Not before the last ending, which may be in this very millisecond: it would be over from the start.
+            since: now.max(begun_before),
+            last_used: now,
+            ends: now.plus(new.lifetime),
+        };
+        let kept = Kept { session, untouched_us: 0, used_by: String::new(), ended_by: None };
+        self.keep(&name, kept.over(new.idle), &kept)?;
+        self.write_standing(&new.standing, new.standing.keep.max(new.lifetime))?;
+        Ok(OpenedSession::Opened(kept.session))
+    }
+
+    pub(in crate::store::embedded) fn use_session(
+        &mut self,
+        key: &SessionKey,
+        terms: &UseTerms,
+        request: RequestId,
+    ) -> Result<UsedSession, Trouble> {
+        let name = session_name(key);
+        let Some(mut kept) = self.kept(&name)?.filter(|kept| kept.lives(self.ms(), terms.idle))
+        else {
+            return Ok(UsedSession::Ended);
+        };
+        let judged = self.standing_under(key, &kept.session, |(_, brief, ..)| {
+            let (verdict, obtained) = checked_brief(brief)?;
+            Ok(Judged { verdict, obtained })
+        })?;
+        let Some(judged) = judged else { return Ok(UsedSession::Ended) };
+        let request = request.to_string();
+        if kept.used_by == request {
+            return Ok(UsedSession::Live(kept.session, judged));
+        }
+        let now = Timestamp::from_millis(self.ms());
+        let stale = kept.session.last_used.until(now) >= terms.grain();
+        if stale {
+            kept.session.last_used = now;
+        }
+        if let Some(rate) = terms.limit {
+            match count(kept.untouched_us, self.us, rate) {
+                Ok(untouched_us) => kept.untouched_us = untouched_us,
+                Err(after) => return Ok(UsedSession::Limited { after }),
+            }
+            kept.used_by = request;
+        }
+        if stale || terms.limit.is_some() {
+            self.keep(&name, kept.over(terms.idle), &kept)?;
+        }
+        Ok(UsedSession::Live(kept.session, judged))
+    }
+
+    pub(in crate::store::embedded) fn read_session(
+        &mut self,
+        key: &SessionKey,
+        idle: Duration,
+    ) -> Result<Option<(Session, String)>, Trouble> {
+        let kept = self.kept(&session_name(key))?.filter(|kept| kept.lives(self.ms(), idle));
+        let Some(Kept { session, .. }) = kept else { return Ok(None) };
+        let decision =
+            self.standing_under(key, &session, |(.., decision)| Ok(decision.to_owned()))?;
+        Ok(decision.map(|decision| (session, decision)))
+    }
+
+    pub(in crate::store::embedded) fn end_session(
+        &mut self,
+        key: &SessionKey,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<bool, Trouble> {
+        let name = session_name(key);
+        let request = request.to_string();
+        let Some(mut kept) = self.kept(&name)? else { return Ok(false) };
+        if kept.ended_by.as_ref() == Some(&request) {
+            return Ok(true);
+        }
+        if !kept.lives(self.ms(), idle)
+            || self.standing_under(key, &kept.session, |_| Ok(()))?.is_none()
+        {
+            return Ok(false);
+        }
+        kept.ended_by = Some(request);
+        self.keep(&name, self.ms().saturating_add(millis(Store::TOMBSTONE)), &kept)?;
+        Ok(true)
+    }
+
+    /// A session's row, unless it is over.
+    fn kept(&self, name: &str) -> Result<Option<Kept>, Trouble> {
+        let Some(row) = self.sessions.get(name)? else { return Ok(None) };
+        let (over, (identity, provider), times, untouched_us, used_by, ended_by) = row.value();
+        if over < self.ms() {
+            return Ok(None);
+        }
+        let (since, last_used, ends) = times;
+        let session = Session {
+            identity: checked_identity(identity)?,
+            provider: checked_provider(provider)?,
+            since: Timestamp::from_millis(since),
+            last_used: Timestamp::from_millis(last_used),
+            ends: Timestamp::from_millis(ends),
+        };
+        let (used_by, ended_by) = (used_by.to_owned(), ended_by.map(str::to_owned));
+        Ok(Some(Kept { session, untouched_us, used_by, ended_by }))
+    }
+
+    fn keep(&mut self, name: &str, over: u64, kept: &Kept) -> Result<(), Trouble> {
+        let session = &kept.session;
+        let person = (session.identity.as_str(), session.provider.as_str());
+        let times =
+            (session.since.as_millis(), session.last_used.as_millis(), session.ends.as_millis());
+        let (used_by, ended_by) = (kept.used_by.as_str(), kept.ended_by.as_deref());
+        self.written = true;
+        self.sessions.insert(name, (over, person, times, kept.untouched_us, used_by, ended_by))?;
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// When the row is over: at the session's end or when it has lain idle, whichever is first.
+    fn over(&self, idle: Duration) -> u64 {
+        self.session.ends.min(self.session.last_used.plus(idle)).as_millis()
+    }
+
+    fn lives(&self, now: u64, idle: Duration) -> bool {
+        self.ended_by.is_none() && now < self.over(idle)
+    }
+}
+
+fn session_name(key: &SessionKey) -> String {
+    format!("{}.{}", key.subject, key.id)
+}

@@ -1,0 +1,113 @@
+//! Steps about whose an identity is. It is claimed first and bound with the first session; only a move takes it away again.
+//!
+//! A move is four steps, each in one cluster slot: [`begin_move`](Store::begin_move), [`retire_subject`](Store::retire_subject),
+//! [`finish_move`](Store::finish_move), [`bind_subject`](Store::bind_subject). Wherever it stops, nobody shares the identity, and
+//! all four again finish it.
+
+use std::time::Duration;
+
+use super::measure::Step;
+use super::{Backend, Claim, Dated, Owner, Store, StoreError};
+use crate::clock::Timestamp;
+use crate::ids::{Identity, Subject, SubjectKey};
+
+impl Store {
+    /// The identity that `subject` is bound to.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn find_identity(
+        &self,
+        subject: &SubjectKey,
+    ) -> Result<Dated<Option<Identity>>, StoreError> {
+        step!(self, find_identity(subject))
+    }
+
+    /// Whose `identity` is; `None` when nobody has claimed it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn find_subject(
+        &self,
+        identity: &Identity,
+    ) -> Result<Dated<Option<Owner>>, StoreError> {
+        step!(self, find_subject(identity))
+    }
+
+    /// Claims `identity` for `subject`, for ever; the first claim wins. While it is moved nobody's does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn claim_identity(
+        &self,
+        identity: &Identity,
+        subject: &Subject,
+    ) -> Result<Dated<Claim>, StoreError> {
+        step!(self, claim_identity(identity, subject))
+    }
+
+    /// Begins to move `identity` to another subject: from now on nobody can claim it. `true` when it is on its way there or has
+    /// arrived; `false` when it is neither `from`'s nor `to`'s, or on its way elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn begin_move(
+        &self,
+        identity: &Identity,
+        from: &SubjectKey,
+        to: &Subject,
+    ) -> Result<Dated<bool>, StoreError> {
+        step!(self, begin_move(identity, from, to))
+    }
+
+    /// Takes `identity` from `from`, if that is what it is bound to, and ends all its sessions; one that is about to be opened is
+    /// [`Overtaken`](super::OpenedSession::Overtaken). Comes after [`Store::begin_move`], and the ending is remembered for
+    /// `keep`: as long as the longest session can last.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn retire_subject(
+        &self,
+        from: &SubjectKey,
+        identity: &Identity,
+        keep: Duration,
+    ) -> Result<Dated<()>, StoreError> {
+        step!(self, retire_subject(from, identity, keep))
+    }
+
+    /// Makes `identity` the subject's that it is on its way to. `true` when it is `to`'s, now or since before; `false` when it is
+    /// not on its way there. Comes after [`Store::retire_subject`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn finish_move(
+        &self,
+        identity: &Identity,
+        to: &Subject,
+    ) -> Result<Dated<bool>, StoreError> {
+        step!(self, finish_move(identity, to))
+    }
+
+    /// Binds `to` to the identity that was moved to it, whatever it was bound to, and ends its sessions, as
+    /// [`Store::retire_subject`] does. `finished` is when [`Store::finish_move`] answered. `false` when the sessions of `to` were
+    /// ended since: the identity may have been moved on by then; the whole move again tells.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn bind_subject(
+        &self,
+        to: &SubjectKey,
+        identity: &Identity,
+        finished: Timestamp,
+        keep: Duration,
+    ) -> Result<Dated<bool>, StoreError> {
+        step!(self, bind_subject(to, identity, finished, keep))
+    }
+}

@@ -1,0 +1,106 @@
+//! Whose an identity is, on Redis: claims in one slot, bindings in another.
+
+use std::time::Duration;
+
+use super::script::Answer;
+use super::{Redis, checked_identity, keys};
+use crate::clock::Timestamp;
+use crate::ids::{Identity, Subject, SubjectKey};
+use crate::store::steps::{Claim, Owner, millis};
+use crate::store::{Dated, Fault};
+
+impl Redis {
+    pub(in crate::store) async fn find_identity(
+        &self,
+        subject: &SubjectKey,
+    ) -> Result<Dated<Option<Identity>>, Fault> {
+        let call = self.scripts.find_identity.call(1).text(keys::subject(subject));
+        let mut answer = call.run(&self.link).await?;
+        let identity = answer.maybe_text()?.as_deref().map(checked_identity).transpose()?;
+        Ok(answer.dated(identity))
+    }
+
+    pub(in crate::store) async fn find_subject(
+        &self,
+        identity: &Identity,
+    ) -> Result<Dated<Option<Owner>>, Fault> {
+        let call = self.scripts.find_subject.call(1).text(keys::claim(identity));
+        let mut answer = call.run(&self.link).await?;
+        let owner = match read_subject(&mut answer)? {
+            Some(subject) => Some(Owner { subject, moving_to: read_subject(&mut answer)? }),
+            None => None,
+        };
+        Ok(answer.dated(owner))
+    }
+
+    pub(in crate::store) async fn claim_identity(
+        &self,
+        identity: &Identity,
+        subject: &Subject,
+    ) -> Result<Dated<Claim>, Fault> {
+        let call = self.scripts.claim_identity.call(1).text(keys::claim(identity));
+        let call = call.text(subject.key()).arg(subject.issuer()).arg(subject.value());
+        let mut answer = call.run(&self.link).await?;
+        let claim = if answer.number()? == 1 { Claim::Ours } else { Claim::Anothers };
+        Ok(answer.dated(claim))
+    }
+
+    pub(in crate::store) async fn begin_move(
+        &self,
+        identity: &Identity,
+        from: &SubjectKey,
+        to: &Subject,
+    ) -> Result<Dated<bool>, Fault> {
+        let call = self.scripts.begin_move.call(1).text(keys::claim(identity)).text(from);
+        let call = call.text(to.key()).arg(to.issuer()).arg(to.value());
+        let mut answer = call.run(&self.link).await?;
+        let begun = answer.number()? == 1;
+        Ok(answer.dated(begun))
+    }
+
+    pub(in crate::store) async fn retire_subject(
+        &self,
+        from: &SubjectKey,
+        identity: &Identity,
+        keep: Duration,
+    ) -> Result<Dated<()>, Fault> {
+        let call = self.scripts.retire_subject.call(2);
+        let call = call.text(keys::subject(from)).text(keys::standing(from));
+        let answer = call.text(identity).arg(millis(keep)).run(&self.link).await?;
+        Ok(answer.dated(()))
+    }
+
+    pub(in crate::store) async fn finish_move(
+        &self,
+        identity: &Identity,
+        to: &Subject,
+    ) -> Result<Dated<bool>, Fault> {
+        let call = self.scripts.finish_move.call(1).text(keys::claim(identity));
+        let call = call.text(to.key()).arg(to.issuer()).arg(to.value());
+        let mut answer = call.run(&self.link).await?;
+        let finished = answer.number()? == 1;
+        Ok(answer.dated(finished))
+    }
+
+    pub(in crate::store) async fn bind_subject(
+        &self,
+        to: &SubjectKey,
+        identity: &Identity,
+        finished: Timestamp,
+        keep: Duration,
+    ) -> Result<Dated<bool>, Fault> {
+        let call = self.scripts.bind_subject.call(2);
+        let call = call.text(keys::subject(to)).text(keys::standing(to)).text(identity);
+        let mut answer = call.arg(finished.as_millis()).arg(millis(keep)).run(&self.link).await?;
+        let bound = answer.number()? == 1;
+        Ok(answer.dated(bound))
+    }
+}
+
+/// The next two values, a subject's issuer and value, or `None` when there are none.
+fn read_subject(answer: &mut Answer) -> Result<Option<Subject>, Fault> {
+    match (answer.maybe_text()?, answer.maybe_text()?) {
+        (None, None) => Ok(None),
+        (issuer, value) => super::checked_subject(issuer, value).map(Some),
+    }
+}

@@ -1,0 +1,105 @@
+//! Sessions on Redis: all of them in their subject's slot, beside what is remembered of it.
+
+use std::time::Duration;
+
+use super::script::Answer;
+use super::{Redis, checked_brief, checked_identity, keys};
+use crate::clock::Timestamp;
+use crate::ids::{ProviderName, RequestId};
+use crate::store::steps::{
+    Judged, NewSession, OpenedSession, Rate, Session, SessionKey, UseTerms, UsedSession, millis,
+};
+use crate::store::{Dated, Fault, Store};
+
+impl Redis {
+    pub(in crate::store) async fn open_session(
+        &self,
+        new: &NewSession,
+    ) -> Result<Dated<OpenedSession>, Fault> {
+        let (key, standing) = (&new.key, &new.standing);
+        let call = self.scripts.open_session.call(3).text(keys::session(key));
+        let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
+        let call = call.text(&new.identity).arg(u8::from(new.bound)).arg(new.seen.as_millis());
+        let call = call.arg(millis(new.lifetime)).arg(millis(new.idle));
+        let call = call.arg(standing.subject.issuer()).arg(standing.subject.value());
+        let call = call.arg(standing.provider.as_str()).arg(&standing.claims);
+        let call = call.text(standing.verdict).arg(&standing.decision).arg(millis(standing.keep));
+        let mut answer = call.run(&self.link).await?;
+        let opened = match answer.number()? {
+            1 => OpenedSession::Opened(read_session(&mut answer)?),
+            _ => OpenedSession::Overtaken,
+        };
+        Ok(answer.dated(opened))
+    }
+
+    pub(in crate::store) async fn use_session(
+        &self,
+        key: &SessionKey,
+        terms: &UseTerms,
+        request: RequestId,
+    ) -> Result<Dated<UsedSession>, Fault> {
+        let call = self.scripts.use_session.call(2).text(keys::session(key));
+        let call = call.text(keys::standing(&key.subject)).text(request);
+        let call = call.arg(millis(terms.idle)).arg(millis(terms.grain()));
+        let call = call
+            .arg(terms.limit.map_or(0, Rate::interval_us))
+            .arg(terms.limit.map_or(0, Rate::burst_us));
+        let mut answer = call.run(&self.link).await?;
+        let used = match answer.number()? {
+            2 => {
+                let session = read_session(&mut answer)?;
+                let (verdict, obtained) = checked_brief(&answer.text()?)?;
+                UsedSession::Live(session, Judged { verdict, obtained })
+            }
+            1 => UsedSession::Limited { after: Duration::from_micros(answer.number()?) },
+            _ => UsedSession::Ended,
+        };
+        Ok(answer.dated(used))
+    }
+
+    pub(in crate::store) async fn read_session(
+        &self,
+        key: &SessionKey,
+        idle: Duration,
+    ) -> Result<Dated<Option<(Session, String)>>, Fault> {
+        let call = self.scripts.read_session.call(2).text(keys::session(key));
+        let call = call.text(keys::standing(&key.subject)).arg(millis(idle));
+        let mut answer = call.run(&self.link).await?;
+        let read = if answer.is_over() {
+            None
+        } else {
+            Some((read_session(&mut answer)?, answer.text()?))
+        };
+        Ok(answer.dated(read))
+    }
+
+    pub(in crate::store) async fn end_session(
+        &self,
+        key: &SessionKey,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<Dated<bool>, Fault> {
+        let call = self.scripts.end_session.call(2).text(keys::session(key));
+        let call = call.text(keys::standing(&key.subject)).text(request);
+        let call = call.arg(millis(idle)).arg(millis(Store::TOMBSTONE));
+        let mut answer = call.run(&self.link).await?;
+        let lived = answer.number()? == 1;
+        Ok(answer.dated(lived))
+    }
+}
+
+/// The next four values, which every script gives in the same order: the card, the provider, when it was last used, when it ends.
+fn read_session(answer: &mut Answer) -> Result<Session, Fault> {
+    let card = answer.text()?;
+    let (since, identity) =
+        card.split_once(' ').ok_or(Fault::Corrupt("a part is missing from a session's card"))?;
+    let since = since.parse().map_err(|_| Fault::Corrupt("no moment on a session's card"))?;
+    Ok(Session {
+        since: Timestamp::from_millis(since),
+        identity: checked_identity(identity)?,
+        provider: ProviderName::parse(&answer.text()?)
+            .ok_or(Fault::Corrupt("no provider's name in a session"))?,
+        last_used: answer.timestamp()?,
+        ends: answer.timestamp()?,
+    })
+}
