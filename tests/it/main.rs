@@ -12,16 +12,27 @@
 )]
 
 mod architecture;
+mod attacks_a;
+mod audit;
 mod config;
+mod denials;
 mod e2e_demo;
 mod e2e_keycloak;
 mod e2e_oidc_provider;
+mod e2e_policy;
 mod entra;
+mod events;
+mod explain;
+mod identities;
 mod lies;
 mod logins;
+mod moves;
+mod operators;
 mod ops;
 mod outages;
+mod policy_changes;
 mod process;
+mod recipes;
 mod replicas;
 mod requests;
 mod secrets;
@@ -29,3 +40,4 @@ mod sessions;
 mod store_contract;
 mod support;
 mod the_harness;
+mod what_if;
