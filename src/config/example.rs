@@ -171,6 +171,12 @@ fn the_configuration_in_the_readme_is_good_once_its_sids_are_filled_in() {
     let config = parse(&text.replace('…', &"0".repeat(32))).unwrap();
 
     assert_eq!(config.warnings, [""; 0]);
+    // Further down is another policy for the same provider.
+    let (_, after) = after.split_once("```toml\n[provider.policy]\n").unwrap();
+    let (policy, after) = after.split_once("```").unwrap();
+    let (before, _) = text.split_once("[provider.policy]\n").unwrap();
+    let text = format!("{before}[provider.policy]\n{policy}").replace('…', &"0".repeat(32));
+    assert_eq!(parse(&text).unwrap().policies().count(), 1);
     assert!(!after.contains("```toml"), "another configuration is not looked at");
 }
 
