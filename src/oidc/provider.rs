@@ -187,9 +187,7 @@ impl Provider {
             && let Some(further) = userinfo::fetch(self, endpoint, &expected, deadline).await?
         {
             userinfo::check_subject(&further, &subject)?;
-            for (name, value) in further {
-                document.entry(name).or_insert(value);
-            }
+            userinfo::merge(&mut document, further);
         }
         // They speak of this login and its tokens, not of the person.
         for name in ["nonce", "at_hash", "c_hash"] {

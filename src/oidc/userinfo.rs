@@ -94,3 +94,53 @@ pub(super) fn check_subject(userinfo: &Map<String, Value>, subject: &str) -> Res
         _ => Err(untrusted("userinfo_sub", format!("{:?}", cut(subject)), "no string")),
     }
 }
+
+/// An address, and the claim that says whether it was verified (§5.1).
+const VERIFIED: [(&str, &str); 2] =
+    [("email", "email_verified"), ("phone_number", "phone_number_verified")];
+
+/// Adds what the ID token does not say. Whether an address was verified is not taken from a userinfo that speaks of another one.
+pub(super) fn merge(claims: &mut Map<String, Value>, mut userinfo: Map<String, Value>) {
+    for (address, verified) in VERIFIED {
+        let said = claims.get(address);
+        if said.is_some() && said != userinfo.get(address) {
+            userinfo.remove(verified);
+        }
+    }
+    for (name, value) in userinfo {
+        claims.entry(name).or_insert(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_id_token_stands_and_nothing_vouches_for_an_address_that_it_never_spoke_of() {
+        let merged = |token: Value, userinfo: Value| {
+            let (Value::Object(mut claims), Value::Object(userinfo)) = (token, userinfo) else {
+                panic!("two objects");
+            };
+            merge(&mut claims, userinfo);
+            Value::Object(claims)
+        };
+        let verified = json!({ "email": "a@x", "email_verified": true, "name": "Other" });
+
+        assert_eq!(merged(json!({}), verified.clone()), verified);
+        assert_eq!(
+            merged(json!({ "email": "a@x", "name": "A" }), verified.clone()),
+            json!({ "email": "a@x", "email_verified": true, "name": "A" })
+        );
+        assert_eq!(
+            merged(json!({ "email": "b@x", "name": "B" }), verified),
+            json!({ "email": "b@x", "name": "B" })
+        );
+        assert_eq!(
+            merged(json!({ "phone_number": "+1" }), json!({ "phone_number_verified": true })),
+            json!({ "phone_number": "+1" })
+        );
+    }
+}
