@@ -95,8 +95,8 @@ impl Writer {
     }
 
     /// Takes one line, its end included. When the buffer is full the caller waits, since a reader that is slow shall slow us
-    /// down rather than miss something. When the reader takes nothing at all for a second, lines are lost from then on until
-    /// it does: counted, and told of in their place. A line bigger than the buffer is taken when nothing else waits.
+    /// down rather than miss something. When a caller has found no room for a second, lines are lost from then on until the
+    /// reader takes some: counted, and told of in their place. A line bigger than the buffer is taken when nothing else waits.
     pub fn push(&self, line: &[u8]) {
         let Shared { work, progress, capacity, patience, .. } = &*self.shared;
         let full = |state: &State| {
