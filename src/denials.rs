@@ -24,11 +24,11 @@ pub struct Settings {
 pub struct Record {
     /// What the person was shown.
     pub reference: String,
-    /// When, RFC 3339.
+    /// When last, RFC 3339.
     pub at: String,
     /// The public code of the answer.
     pub code: String,
-    /// On which path: `login` or `session`.
+    /// On which path last: `login` or `session`.
     pub path: String,
     /// Where the login was.
     pub provider: String,
@@ -36,7 +36,7 @@ pub struct Record {
     pub issuer: String,
     /// The value of the subject claim; `None` when it names nobody.
     pub subject: Option<String>,
-    /// The identity that the subject has, or would have had.
+    /// The identity that the subject would have had, and another one has; only for `identity_conflict`.
     pub identity: Option<String>,
     /// The rule that denied, as `explain` names it; `subject_claim` or `identity` when it was not the policy.
     pub rule: String,

@@ -209,7 +209,11 @@ impl Problem {
         let page = pages::problem(&pages::Problem {
             title: face.title,
             message: self.message.as_deref(),
-            advice: face.advice,
+            advice: match &self.message {
+                // The operator's words come first, and may be all that it takes.
+                Some(_) => "If that does not help, ask your administrator, quoting the reference.",
+                None => face.advice,
+            },
             code: face.code,
             reference: self.reference.as_ref(),
             way_on,

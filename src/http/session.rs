@@ -47,10 +47,11 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let cookie = proof(&app, &headers)?;
     let live = app.rooms.sessions.look_at(&cookie.key()).await?;
+    let decided = Decided::read(&live.with);
     Ok(json(&Reply {
         identity: live.session.identity.as_str(),
         kind: "member",
-        friendly_name: Decided::read(&live.with).friendly_name.as_deref(),
+        friendly_name: decided.as_ref().and_then(|decided| decided.friendly_name.as_deref()),
         provider: live.session.provider.as_str(),
         since: live.session.since.to_string(),
         until: live.until.to_string(),
@@ -73,11 +74,13 @@ pub(super) async fn home(
             let provider =
                 app.rooms.login.providers().find(|provider| provider.settings().name == *name);
             let title = provider.map_or(name.as_str(), |provider| &provider.settings().title);
+            let decided = Decided::read(&live.with);
             let page = pages::signed_in(&pages::SignedIn {
-                friendly_name: Decided::read(&live.with).friendly_name.as_deref(),
+                friendly_name: decided.as_ref().and_then(|it| it.friendly_name.as_deref()),
                 identity: &live.session.identity,
                 provider_title: title,
                 until: live.until,
+                denied: decided.is_none(),
                 notice: app.notice,
             });
             Ok(html(StatusCode::OK, &page))

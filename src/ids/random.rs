@@ -124,7 +124,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// What a person quotes to an operator about a refusal: `7K3M9-QX2TB`, 50 random bits in Crockford's base 32.
+/// What a person quotes to an operator about a refusal: `7K3M9-QX2TB`, 50 bits in Crockford's base 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reference([u8; 10]);
 
@@ -134,9 +134,20 @@ impl Reference {
 
     /// A fresh reference.
     pub fn random() -> Self {
-        let mut symbols = [0; 10];
-        fill_random(&mut symbols);
-        Self(symbols.map(|byte| Self::SYMBOLS[usize::from(byte % 32)]))
+        let mut bytes = [0; 10];
+        fill_random(&mut bytes);
+        Self::spell(bytes)
+    }
+
+    /// The reference of what has this digest: the same each time.
+    pub fn of(digest: &Digest) -> Self {
+        let mut bytes = [0; 10];
+        bytes.copy_from_slice(&digest.0[..10]);
+        Self::spell(bytes)
+    }
+
+    fn spell(bytes: [u8; 10]) -> Self {
+        Self(bytes.map(|byte| Self::SYMBOLS[usize::from(byte % 32)]))
     }
 
     /// Reads a reference as people write it down: in either case, with its dash, others or none, and with O for 0, I or L for 1;

@@ -31,9 +31,9 @@ impl Decided {
         }
     }
 
-    /// Reads what [`Decided::to_text`] wrote; nothing was decided where it is anything else: after a denial it is empty.
-    pub fn read(text: &str) -> Self {
-        serde_json::from_str(text).unwrap_or_default()
+    /// Reads what [`Decided::to_text`] wrote; `None` for anything else: after a denial it is empty.
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
     }
 
     /// It as JSON.

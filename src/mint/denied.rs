@@ -1,11 +1,13 @@
 //! A denial, from its ground to what is on record.
 
+use serde_json::json;
+
 use super::judge::NoSubject;
 use super::{Case, Mint};
 use crate::denials::Record;
-use crate::ids::{Identity, Reference, Subject};
+use crate::ids::{Digest, Identity, Reference, Subject};
 use crate::policy::{Denial, Why};
-use crate::store::{Outcome, Standing, StoreError};
+use crate::store::{Outcome, StoreError};
 use crate::telemetry::AUDIT;
 
 /// Stands for a rule where the claims name no subject: it is decided before any rule is.
@@ -39,12 +41,6 @@ impl DenialCode {
             Self::IdentityInvalid => "identity_invalid",
         }
     }
-
-    fn read(text: &str) -> Option<Self> {
-        [Self::AccessDenied, Self::IdentityConflict, Self::IdentityInvalid]
-            .into_iter()
-            .find(|code| code.as_str() == text)
-    }
 }
 
 /// A denial that is on record.
@@ -61,6 +57,8 @@ pub struct Denied {
     rule: String,
     /// Why; holds no claim's value.
     why: String,
+    /// The identity that another subject has.
+    identity: Option<Identity>,
 }
 
 impl Denied {
@@ -83,7 +81,7 @@ pub(super) enum Ground {
 }
 
 impl Mint {
-    /// Puts a denial on record, and the claims that it was decided over beside the subject's sessions.
+    /// Puts a denial of a login on record, and the claims that it was decided over beside the subject's sessions.
     pub(super) async fn turn_away(
         &self,
         case: Case<'_>,
@@ -95,81 +93,82 @@ impl Mint {
             let standing = self.standing(case, subject, outcome, String::new());
             self.rooms.store.keep_standing(&standing).await?;
         }
+        denied.audit(case);
         Ok(denied)
     }
 
-    /// The denial on record that this one repeats, so that an app which asks in a loop has one reference; else a new one.
-    pub(super) async fn deny_again(
-        &self,
-        case: Case<'_>,
-        standing: &Standing,
-        denial: Denial,
-    ) -> Result<Denied, StoreError> {
-        if let Outcome::Denied { reference } = standing.verdict.outcome
-            && standing.verdict.mark == case.judge.mark
-            && let Some(record) = self.rooms.denials.find(&reference).await?
-            && record.rule == denial.rule
-            && let Some(code) = DenialCode::read(&record.code)
-        {
-            // The operator's words may be others by now: they are no part of what a policy decides.
-            let Denial { rule, why, message } = denial;
-            return Ok(Denied { reference, code, message, rule, why: why.to_string() });
-        }
-        self.deny(case, Ground::Policy(denial)).await
-    }
-
-    /// Puts a denial on record under a new reference.
+    /// Puts a denial on record.
     pub(super) async fn deny(&self, case: Case<'_>, ground: Ground) -> Result<Denied, StoreError> {
-        let reference = Reference::random();
+        let denied = Denied::new(case, ground);
+        self.rooms.denials.keep(&denied.reference, &denied.record(case)).await?;
+        Ok(denied)
+    }
+}
+
+impl Denied {
+    fn new(case: Case<'_>, ground: Ground) -> Self {
         let (code, rule, why, message, identity) = match ground {
             Ground::Policy(denial) => {
                 (DenialCode::of(&denial), denial.rule, denial.why.to_string(), denial.message, None)
             }
-            Ground::NoSubject(error) => (
-                DenialCode::IdentityInvalid,
-                SUBJECT_CLAIM.to_owned(),
-                error.to_string(),
-                None,
-                None,
-            ),
+            Ground::NoSubject(error) => {
+                let rule = SUBJECT_CLAIM.to_owned();
+                (DenialCode::IdentityInvalid, rule, error.to_string(), None, None)
+            }
             Ground::Conflict(identity) => {
                 let why = "the identity belongs to another subject".to_owned();
                 (DenialCode::IdentityConflict, "identity".to_owned(), why, None, Some(identity))
             }
         };
-        let subject = case.subject.map(Subject::value);
-        let provider = case.judge.provider.settings().name.as_str();
-        let event = if code == DenialCode::IdentityConflict { "conflict" } else { "denial" };
-        tracing::info!(
-            target: AUDIT,
-            event,
-            code = code.as_str(),
-            %reference,
+        // The same for the same denial of the same person over the same claims: whoever asks again and again fills no store.
+        let said = json!([
+            code.as_str(),
+            case.judge.provider.settings().name.as_str(),
+            case.issuer,
+            case.subject.map(Subject::value),
+            identity.as_ref().map(Identity::as_str),
             rule,
             why,
-            provider,
+            case.judge.policy.relevant(case.claims),
+        ]);
+        let reference = Reference::of(&Digest::of(said.to_string().as_bytes()));
+        Self { reference, code, message, rule, why, identity }
+    }
+
+    fn record(&self, case: Case<'_>) -> Record {
+        Record {
+            reference: self.reference.to_string(),
+            at: case.now.to_string(),
+            code: self.code.as_str().to_owned(),
+            path: case.path.as_str().to_owned(),
+            provider: case.judge.provider.settings().name.as_str().to_owned(),
+            issuer: case.issuer.to_owned(),
+            subject: case.subject.map(|subject| subject.value().to_owned()),
+            identity: self.identity.as_ref().map(Identity::to_string),
+            rule: self.rule.clone(),
+            why: self.why.clone(),
+            message: self.message.clone(),
+            claims: case.judge.policy.relevant(case.claims),
+            explanation: case.judge.policy.explain(case.claims, case.now),
+        }
+    }
+
+    /// Its line of the audit log, once it is on record.
+    pub(super) fn audit(&self, case: Case<'_>) {
+        let is_conflict = self.code == DenialCode::IdentityConflict;
+        tracing::info!(
+            target: AUDIT,
+            event = if is_conflict { "conflict" } else { "denial" },
+            code = self.code.as_str(),
+            reference = %self.reference,
+            rule = self.rule,
+            why = self.why,
+            provider = case.judge.provider.settings().name.as_str(),
             issuer = case.issuer,
-            subject,
-            identity = identity.as_ref().map(Identity::as_str),
+            subject = case.subject.map(Subject::value),
+            identity = self.identity.as_ref().map(Identity::as_str),
             path = case.path.as_str(),
             "not let in"
         );
-        let record = Record {
-            reference: reference.to_string(),
-            at: case.now.to_string(),
-            code: code.as_str().to_owned(),
-            path: case.path.as_str().to_owned(),
-            provider: provider.to_owned(),
-            issuer: case.issuer.to_owned(),
-            subject: subject.map(str::to_owned),
-            identity: identity.map(|identity| identity.to_string()),
-            rule: rule.clone(),
-            why: why.clone(),
-            message: message.clone(),
-            claims: case.judge.policy.relevant(case.claims),
-            explanation: case.judge.policy.explain(case.claims, case.now),
-        };
-        self.rooms.denials.keep(&reference, &record).await?;
-        Ok(Denied { reference, code, message, rule, why })
     }
 }

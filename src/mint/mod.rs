@@ -171,7 +171,7 @@ impl Mint {
         };
         let subject = match judge.subject(issuer, claims) {
             Ok(subject) => subject,
-            Err(error) => return Err(self.deny(case, Ground::NoSubject(error)).await?.into()),
+            Err(error) => return Err(self.turn_away(case, Ground::NoSubject(error)).await?.into()),
         };
         case.subject = Some(&subject);
         let decision = match judge.decide(claims, case.now) {
@@ -280,32 +280,35 @@ impl Mint {
                 claims: &claims,
                 now: live.now,
             };
-            let (verdict, decided, answer) = match judge.decide(&claims, live.now) {
+            let (outcome, decided, answer) = match judge.decide(&claims, live.now) {
                 Ok(decision) => {
-                    let verdict = allowed(&decision);
-                    (verdict, Decided::of(&decision).to_text(), Ok(decision.token_ttl))
+                    let outcome = allowed(&decision);
+                    (outcome, Decided::of(&decision).to_text(), Ok(decision.token_ttl))
                 }
                 Err(denial) => {
-                    let denied = self.deny_again(case, &standing, denial).await?;
+                    let denied = self.deny(case, Ground::Policy(denial)).await?;
                     let outcome = Outcome::Denied { reference: denied.reference };
-                    (outcome, String::new(), Err(denied.into()))
+                    (outcome, String::new(), Err(denied))
                 }
             };
-            let verdict = judged(judge, verdict);
-            if (verdict, &decided) == (standing.verdict, &standing.decision) {
-                return answer;
-            }
-            // Claims that came meanwhile are newer, and count instead.
-            let obtained = standing.obtained;
+            let verdict = Verdict { mark: judge.mark, outcome };
+            let is_known = (verdict, &decided) == (standing.verdict, &standing.decision);
             let step = self.rooms.store.decide_standing(
                 &key.subject,
                 provider,
-                obtained,
+                standing.obtained,
                 &verdict,
                 &decided,
             );
-            if step.await?.value {
-                return answer;
+            // Otherwise there are newer claims, and they count instead.
+            if is_known || step.await?.value {
+                return answer.map_err(|denied: Denied| {
+                    // An app that asks in a loop is told each time, and the log once.
+                    if !is_known {
+                        denied.audit(case);
+                    }
+                    denied.into()
+                });
             }
         }
     }
@@ -322,7 +325,7 @@ impl Mint {
             provider: case.judge.provider.settings().name.clone(),
             // A document that was parsed can be written.
             claims: serde_json::to_string(case.claims).unwrap_or_default(),
-            verdict: judged(case.judge, outcome),
+            verdict: Verdict { mark: case.judge.mark, outcome },
             decision,
             keep: self.settings.keep_claims,
         }
@@ -331,8 +334,4 @@ impl Mint {
 
 fn allowed(decision: &Decision) -> Outcome {
     Outcome::Allowed { token_ttl: decision.token_ttl }
-}
-
-fn judged(judge: &Judge, outcome: Outcome) -> Verdict {
-    Verdict { mark: judge.mark, outcome }
 }

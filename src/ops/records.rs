@@ -93,7 +93,7 @@ impl Stood {
             allowed,
             reference,
             token_ttl,
-            decision: Decided::read(&decision),
+            decision: Decided::read(&decision).unwrap_or_default(),
             claims,
         }
     }

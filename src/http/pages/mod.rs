@@ -66,6 +66,8 @@ pub(crate) struct SignedIn<'a> {
     pub provider_title: &'a str,
     /// When the session ends at the latest.
     pub until: Timestamp,
+    /// Whether the person was denied since.
+    pub denied: bool,
     /// A banner above everything.
     pub notice: Option<&'a str>,
 }
@@ -74,6 +76,9 @@ pub(crate) struct SignedIn<'a> {
 pub(crate) fn signed_in(view: &SignedIn) -> Markup {
     let body = html! {
         h1 { "You are signed in" }
+        @if view.denied {
+            p { "But you may not come in any more. Sign out and in again to see why." }
+        }
         dl {
             @if let Some(name) = view.friendly_name {
                 div { dt { "Name" } dd { (name) } }
@@ -126,7 +131,7 @@ pub(crate) fn problem(view: &Problem) -> Markup {
         p { (view.advice) }
         dl {
             @if let Some(reference) = view.reference {
-                div { dt { "Reference, to quote when you ask for help" } dd { code { (reference) } } }
+                div { dt { "Reference" } dd { code { (reference) } } }
             }
             div { dt { "Code" } dd { code { (view.code) } } }
         }
@@ -205,6 +210,7 @@ mod tests {
             identity: &identity,
             provider_title: text,
             until,
+            denied: false,
             notice,
         };
         let problem_view = Problem {
