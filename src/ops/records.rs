@@ -2,6 +2,7 @@
 //! have the store to themselves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,10 +12,14 @@ use crate::denials::{self, Denials, Record};
 use crate::identity::{Bindings, MoveError};
 use crate::ids::{Identity, ProviderName, Reference, Subject, SubjectError};
 use crate::mint::Decided;
-use crate::store::{Cursor, Outcome, Standing, Store, StoreError};
+use crate::store::{Cursor, Dated, Outcome, Standing, Store, StoreError};
 
-/// Page a page: one step of the store's each, far below its patience.
-const ABOUT: u32 = 500;
+/// How many standings a page has at most, about, and the first one.
+const MOST: u32 = 500;
+const FIRST: u32 = 32;
+
+/// How many bytes of claims and decisions a page should have: read, sent and parsed far within the store's patience.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// A subject, as operators write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,15 +82,15 @@ pub struct Stood {
 }
 
 impl Stood {
-    fn new(standing: Standing, identity: Option<&Identity>) -> Self {
+    /// `None` when the claims are no JSON, as they were when they were kept.
+    fn new(standing: Standing, identity: Option<&Identity>) -> Option<Self> {
         let Standing { subject, provider, claims, obtained, verdict, decision } = standing;
-        // What is kept was JSON when it was kept.
-        let claims = serde_json::from_str(&claims).unwrap_or_default();
+        let claims = serde_json::from_str(&claims).ok()?;
         let (allowed, reference, token_ttl) = match verdict.outcome {
             Outcome::Allowed { token_ttl } => (true, None, token_ttl.map(|ttl| ttl.as_secs())),
             Outcome::Denied { reference } => (false, Some(reference.to_string()), None),
         };
-        Self {
+        Some(Self {
             subject: Whom::from(&subject),
             provider: provider.to_string(),
             identity: identity.map(Identity::to_string),
@@ -95,7 +100,7 @@ impl Stood {
             token_ttl,
             decision: Decided::read(&decision).unwrap_or_default(),
             claims,
-        }
+        })
     }
 
     /// When the claims were obtained.
@@ -111,8 +116,23 @@ pub struct Page {
     pub now_ms: u64,
     /// They. None while there are more pages is possible, and so is one of an earlier page.
     pub standings: Vec<Stood>,
+    /// What stands among them and cannot be read.
+    pub unreadable: Vec<Unreadable>,
     /// What to ask for as `after` next; `None` after the last page.
     pub next: Option<String>,
+}
+
+/// A standing that is damaged, or not ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// The store's key of it.
+    pub key: String,
+    /// What was found where; never a value.
+    pub what: String,
+}
+
+impl Unreadable {
+    const CLAIMS: &str = "claims that are no JSON";
 }
 
 /// How an operator's move ended.
@@ -142,6 +162,9 @@ pub struct Records {
     bindings: Bindings,
     denials: Denials,
     providers: Vec<ProviderName>,
+    /// How many standings the next page should have, about, by the size of the last one, whoever asked for it: all are of the same
+    /// people.
+    about: AtomicU32,
 }
 
 impl Records {
@@ -153,7 +176,7 @@ impl Records {
     ) -> Self {
         let bindings = Bindings::new(store.clone());
         let denials = Denials::new(store.clone(), denials);
-        Self { store, bindings, denials, providers }
+        Self { store, bindings, denials, providers, about: AtomicU32::new(FIRST) }
     }
 
     /// Why somebody was not let in; `None` when nothing is on record, or no more.
@@ -176,7 +199,10 @@ impl Records {
         let mut standings = Vec::new();
         for provider in &self.providers {
             let found = self.store.read_standing(&owner.subject.key(), provider).await?.value;
-            standings.extend(found.map(|standing| Stood::new(standing, bound.as_ref())));
+            let Some(standing) = found else { continue };
+            let corrupt =
+                || StoreError::Corrupt { step: "read_standing", what: Unreadable::CLAIMS };
+            standings.push(Stood::new(standing, bound.as_ref()).ok_or_else(corrupt)?);
         }
         Ok(Some(Known {
             identity: identity.to_string(),
@@ -201,15 +227,24 @@ impl Records {
     ///
     /// [`StoreError`], any.
     pub async fn standings(&self, after: Option<Cursor>) -> Result<Page, StoreError> {
-        let page = self.store.list_standings(after, ABOUT).await?;
-        let standings = page.value.standings.into_iter();
-        Ok(Page {
-            now_ms: page.time.at().as_millis(),
-            standings: standings
-                .map(|(standing, bound)| Stood::new(standing, bound.as_ref()))
-                .collect(),
-            next: page.value.next.map(|cursor| cursor.to_string()),
-        })
+        let about = self.about.load(Ordering::Relaxed);
+        let Dated { value: page, time } = self.store.list_standings(after, about).await?;
+        self.about.store(about_next(about, &page), Ordering::Relaxed);
+        let unreadable = |key, what: &str| Unreadable { key, what: what.to_owned() };
+        let mut told = Page {
+            now_ms: time.at().as_millis(),
+            standings: Vec::new(),
+            unreadable: page.unreadable.into_iter().map(|it| unreadable(it.key, it.what)).collect(),
+            next: page.next.map(|cursor| cursor.to_string()),
+        };
+        for (standing, bound) in page.standings {
+            let key = standing.subject.key().to_string();
+            match Stood::new(standing, bound.as_ref()) {
+                Some(stood) => told.standings.push(stood),
+                None => told.unreadable.push(unreadable(key, Unreadable::CLAIMS)),
+            }
+        }
+        Ok(told)
     }
 
     /// Gives an identity to another subject; see [`Bindings::move_to`].
@@ -230,5 +265,45 @@ impl Records {
             Err(MoveError::Overtaken { .. }) => Moved::Overtaken,
             Err(MoveError::Store(error)) => return Err(error),
         })
+    }
+}
+
+/// How many standings the page after this one should have, about, if they are as large; twice as many as `about` when it had none.
+fn about_next(about: u32, page: &crate::store::Page) -> u32 {
+    let size = |standing: &Standing| standing.claims.len() + standing.decision.len();
+    let bytes = page.standings.iter().map(|(standing, _)| size(standing)).sum::<usize>();
+    let fit = PAGE_BYTES.saturating_mul(page.standings.len()).checked_div(bytes);
+    let fit = fit.map_or(about * 2, |fit| u32::try_from(fit).unwrap_or(MOST));
+    fit.clamp(1, MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Digest;
+    use crate::store::{self, Verdict};
+
+    #[test]
+    fn a_page_of_large_claims_is_followed_by_a_smaller_one() {
+        let standing = |bytes| Standing {
+            subject: Subject::new("https://a", "alice").unwrap(),
+            provider: ProviderName::parse("corp").unwrap(),
+            claims: "x".repeat(bytes),
+            obtained: Timestamp::from_millis(0),
+            verdict: Verdict {
+                mark: Digest::of(b""),
+                outcome: Outcome::Allowed { token_ttl: None },
+            },
+            decision: String::new(),
+        };
+        let after = |sizes: &[usize]| {
+            let standings = sizes.iter().map(|bytes| (standing(*bytes), None)).collect();
+            about_next(77, &store::Page { standings, unreadable: Vec::new(), next: None })
+        };
+
+        assert_eq!(after(&[1500, 1500]), 500);
+        assert_eq!(after(&[64 * 1024; 3]), 32);
+        assert_eq!(after(&[4 * PAGE_BYTES]), 1);
+        assert_eq!(after(&[]), 154);
     }
 }

@@ -8,7 +8,9 @@ use redis::{Cmd, FromRedisValue, Value};
 use super::{Redis, away, checked_brief, checked_identity, checked_subject, keys};
 use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Identity, ProviderName, Reference, Subject, SubjectKey};
-use crate::store::steps::{Cursor, NewStanding, Page, Place, Standing, Verdict, millis};
+use crate::store::steps::{
+    Cursor, NewStanding, Page, Place, Standing, Unreadable, Verdict, millis,
+};
 use crate::store::{Dated, Fault};
 
 /// How often one page asks for more keys: with few standings among many other keys a page may be empty, but is never late.
@@ -108,38 +110,53 @@ impl Redis {
                 break;
             }
         }
-        let Dated { value: standings, time } = self.read_standings(&found).await?;
-        let next = (place != 0).then_some(Cursor(Place::Scan(place)));
-        Ok(Dated { value: Page { standings, next }, time })
+        let Dated { value: mut page, time } = self.read_standings(&found).await?;
+        page.next = (place != 0).then_some(Cursor(Place::Scan(place)));
+        Ok(Dated { value: page, time })
     }
 
     /// What stands under `keys`, each with its subject's identity, in one round trip.
-    async fn read_standings(
-        &self,
-        keys: &[String],
-    ) -> Result<Dated<Vec<(Standing, Option<Identity>)>>, Fault> {
+    async fn read_standings(&self, keys: &[String]) -> Result<Dated<Page>, Fault> {
+        let mut page = Page { standings: Vec::new(), unreadable: Vec::new(), next: None };
+        let mut unreadable =
+            |key: &str, what| page.unreadable.push(Unreadable { key: key.to_owned(), what });
         let mut commands = vec![Cmd::new()];
         commands[0].arg("TIME");
+        let mut asked = Vec::new();
         for key in keys {
-            let subject = keys::subject_of_standing(key)
-                .ok_or(Fault::Corrupt("no subject in the key of a standing"))?;
+            let Some(subject) = keys::subject_of_standing(key) else {
+                unreadable(key, "no subject in the key of a standing");
+                continue;
+            };
             let (mut standing, mut bound) = (Cmd::new(), Cmd::new());
             standing.arg("HGETALL").arg(key);
             bound.arg("GET").arg(keys::subject(&subject).to_string());
             commands.extend([standing, bound]);
+            asked.push(key);
         }
         let mut answers = self.link.send_all(&commands).await.map_err(away)?.into_iter();
         let (seconds, micros): (u64, u64) = read(answers.next())?;
-        let mut rows = Vec::new();
-        for _ in keys {
-            let fields: HashMap<String, String> = read(answers.next())?;
-            let bound: Option<String> = read(answers.next())?;
-            let bound = bound.as_deref().map(checked_identity).transpose()?;
-            rows.extend(read_fields(fields)?.into_iter().map(|standing| (standing, bound.clone())));
+        for key in asked {
+            match read_row(answers.next(), answers.next()) {
+                Ok((standings, bound)) => page
+                    .standings
+                    .extend(standings.into_iter().map(|standing| (standing, bound.clone()))),
+                Err(Fault::Corrupt(what)) => unreadable(key, what),
+                Err(fault) => return Err(fault),
+            }
         }
         let at = Timestamp::from_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000));
-        Ok(Dated { value: rows, time: StoreTime::heard_now(at) })
+        Ok(Dated { value: page, time: StoreTime::heard_now(at) })
     }
+}
+
+/// All standings of one subject, and the identity that it is bound to.
+fn read_row(
+    fields: Option<Value>,
+    bound: Option<Value>,
+) -> Result<(Vec<Standing>, Option<Identity>), Fault> {
+    let bound: Option<String> = read(bound)?;
+    Ok((read_fields(read(fields)?)?, bound.as_deref().map(checked_identity).transpose()?))
 }
 
 /// All standings of one subject. None when only an ending is remembered, or nothing any more.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ids::{Digest, ProviderName, Subject};
 pub use sessions::{Judged, NewSession, OpenedSession, Session, SessionKey, UseTerms, UsedSession};
-pub use standings::{Cursor, NewStanding, Outcome, Page, Standing, Verdict};
+pub use standings::{Cursor, NewStanding, Outcome, Page, Standing, Unreadable, Verdict};
 pub(in crate::store) use standings::{Place, brief, read_brief};
 
 /// How often something may happen: `count` times in `per`, all at once or spread.

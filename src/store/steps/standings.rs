@@ -69,8 +69,19 @@ pub struct Standing {
 pub struct Page {
     /// Each with the identity that its subject is bound to. May be empty while there are more pages.
     pub standings: Vec<(Standing, Option<Identity>)>,
+    /// What stands among them and cannot be read.
+    pub unreadable: Vec<Unreadable>,
     /// Where the next page begins; `None` after the last one.
     pub next: Option<Cursor>,
+}
+
+/// Damage, or another program's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The store's key of it.
+    pub key: String,
+    /// What was found where; never a value.
+    pub what: &'static str,
 }
 
 /// Where a page of standings begins. Only the store that gave it can read it.

@@ -251,7 +251,7 @@ pub async fn a_standing_is_kept_as_long_as_its_sessions_or_longer(store: &Store)
     for who in ["for-its-session", "for-itself", "as-before"] {
         assert_eq!(read(store, who, "corp").await, None, "{who}");
     }
-    let empty = Page { standings: Vec::new(), next: None };
+    let empty = Page { standings: Vec::new(), unreadable: Vec::new(), next: None };
     assert_eq!(store.list_standings(None, 500).await.unwrap().value, empty);
 }
 

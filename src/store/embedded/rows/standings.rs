@@ -7,10 +7,11 @@ use redb::ReadableTable;
 
 use super::{Rows, checked_brief, checked_provider, checked_subject};
 use crate::clock::Timestamp;
-use crate::ids::{ProviderName, Reference, SubjectKey};
+use crate::ids::{Identity, ProviderName, Reference, SubjectKey};
 use crate::store::embedded::writer::Trouble;
 use crate::store::steps::{
-    Cursor, NewStanding, Page, Place, Session, SessionKey, Standing, Verdict, brief, millis,
+    Cursor, NewStanding, Page, Place, Session, SessionKey, Standing, Unreadable, Verdict, brief,
+    millis,
 };
 
 /// Provider, brief, claims, decision.
@@ -77,17 +78,19 @@ impl Rows<'_> {
             }
         };
         let from = from.as_ref().map(String::as_str);
-        let mut page = Page { standings: Vec::new(), next: None };
+        let mut page = Page { standings: Vec::new(), unreadable: Vec::new(), next: None };
         let mut rows = self.standings.range::<&str>((from, Bound::Unbounded))?;
         let mut last = None;
         for row in rows.by_ref().take(usize::try_from(about.max(1)).unwrap_or(usize::MAX)) {
             let (key, row) = row?;
             let kept = Kept::read(row.value());
-            let bound = self.subjects.get(key.value())?;
-            let bound = bound.map(|bound| super::checked_identity(bound.value())).transpose()?;
             if kept.over > self.ms() {
-                for part in &kept.parts {
-                    page.standings.push((kept.standing(part)?, bound.clone()));
+                match self.row_of(key.value(), &kept) {
+                    Ok(standings) => page.standings.extend(standings),
+                    Err(Trouble::Corrupt(what)) => {
+                        page.unreadable.push(Unreadable { key: key.value().to_owned(), what });
+                    }
+                    Err(trouble) => return Err(trouble),
                 }
             }
             last = SubjectKey::parse(key.value());
@@ -97,6 +100,13 @@ impl Rows<'_> {
             page.next = Some(Cursor(Place::Behind(last)));
         }
         Ok(page)
+    }
+
+    /// All standings of the subject with this key, each with the identity that it is bound to.
+    fn row_of(&self, key: &str, kept: &Kept) -> Result<Vec<(Standing, Option<Identity>)>, Trouble> {
+        let bound = self.subjects.get(key)?;
+        let bound = bound.map(|bound| super::checked_identity(bound.value())).transpose()?;
+        kept.parts.iter().map(|part| Ok((kept.standing(part)?, bound.clone()))).collect()
     }
 
     pub(in crate::store::embedded) fn keep_denial(
