@@ -10,6 +10,9 @@ use crate::config::{Config, Fault, Review};
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT: &str = "./vestibule.toml";
 
+/// How another file is named than [`DEFAULT`].
+const BY_OPTION: &str = "Name a file with --config";
+
 /// The longest file that is read, in bytes. What is longer was not meant: a device, a log, an archive.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -19,7 +22,7 @@ const LONGEST: u64 = 1024 * 1024;
 ///
 /// Every [`Fault`] there is, at least one.
 pub(super) fn load(file: Option<&Path>) -> Result<Config, Vec<Fault>> {
-    read_with(file, |text, variables| Config::parse(text, variables, &read))
+    read_with(file, BY_OPTION, |text, variables| Config::parse(text, variables, &read))
 }
 
 /// As [`load`], for a look at what needs no secrets: those that are not at hand are no fault.
@@ -28,11 +31,21 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, Vec<Fault>> {
 ///
 /// Every other [`Fault`] there is, at least one.
 pub(super) fn review(file: Option<&Path>) -> Result<Review, Vec<Fault>> {
-    read_with(file, |text, variables| Config::review(text, variables, &read))
+    read_with(file, BY_OPTION, |text, variables| Config::review(text, variables, &read))
+}
+
+/// As [`review`], of a file that is named as an argument.
+///
+/// # Errors
+///
+/// Every other [`Fault`] there is, at least one.
+pub(super) fn review_new(file: &Path) -> Result<Review, Vec<Fault>> {
+    read_with(Some(file), "Name a file", |text, variables| Config::review(text, variables, &read))
 }
 
 fn read_with<T>(
     file: Option<&Path>,
+    name_one: &str,
     parse: impl FnOnce(&str, Vec<(String, String)>) -> Result<T, Vec<Fault>>,
 ) -> Result<T, Vec<Fault>> {
     let (variables, mut faults) = variables();
@@ -46,7 +59,7 @@ fn read_with<T>(
         }
         // What else the file or the variables lack cannot be told then.
         (Err(error), _) => {
-            faults.insert(0, unreadable(file, error.kind()));
+            faults.insert(0, unreadable(file, error.kind(), name_one));
             return Err(faults);
         }
     };
@@ -95,7 +108,7 @@ fn no_configuration() -> Fault {
     }
 }
 
-fn unreadable(file: Option<&Path>, kind: ErrorKind) -> Fault {
+fn unreadable(file: Option<&Path>, kind: ErrorKind, name_one: &str) -> Fault {
     let key = file.map_or_else(|| DEFAULT.to_owned(), |file| file.display().to_string());
     let problem = match kind {
         ErrorKind::NotFound => "is not there",
@@ -105,6 +118,7 @@ fn unreadable(file: Option<&Path>, kind: ErrorKind) -> Fault {
         ErrorKind::FileTooLarge => "is longer than 1 MiB",
         _ => "cannot be read",
     };
-    let mend = "Name a file with --config that this process may read, written like vestibule.example.toml.";
-    Fault { key, problem, mend: mend.to_owned() }
+    let mend =
+        format!("{name_one} that this process may read, written like vestibule.example.toml.");
+    Fault { key, problem, mend }
 }

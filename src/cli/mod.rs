@@ -68,7 +68,7 @@ enum Command {
     #[command(after_help = "Example:\n  \
         vestibule what-if vestibule.new.toml --config /etc/vestibule/vestibule.toml\n\n\
         The new file is a whole configuration; its secrets need not be at hand. Exit codes: 0 nobody loses access, \
-        1 somebody does, or gets an identity that another has.")]
+        1 somebody does, or gets an identity that another has, 3 some of what is kept cannot be read.")]
     WhatIf(WhatIf),
     /// Give an identity to another subject: for somebody whom the provider calls otherwise now. All sessions of both end.
     #[command(after_help = "Example:\n  \

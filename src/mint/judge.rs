@@ -6,9 +6,10 @@ use metrics::Counter;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::ids::{Digest, Subject, SubjectError};
-use crate::oidc::Provider;
-use crate::policy::{Decision, Denial, Policy};
+use crate::identity::default_identity;
+use crate::ids::{Digest, Identity, Subject, SubjectError};
+use crate::oidc::{self, Provider, token_issuers};
+use crate::policy::{Decision, Denial, Policy, Wanted};
 use crate::telemetry::Metrics;
 
 const DECISIONS: &str = "vestibule_decisions_total";
@@ -43,6 +44,53 @@ pub fn subject_of(
     let value = claims.get(subject_claim).ok_or(missing("missing"))?;
     let value = value.as_str().ok_or(missing("not a string"))?;
     Ok(Subject::new(issuer, value)?)
+}
+
+/// Why claims that were kept since a login mean their subject no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// The provider has become another.
+    Issuer,
+    /// Another claim names people, or it names somebody else.
+    SubjectClaim,
+}
+
+/// Whether `claims`, kept since a login, mean the same subject at `provider` today.
+///
+/// # Errors
+///
+/// [`Stale`], when they do not.
+pub fn still_means(
+    provider: &oidc::Settings,
+    subject: &Subject,
+    claims: &Map<String, Value>,
+) -> Result<(), Stale> {
+    let issuer = subject.issuer();
+    if !token_issuers(&provider.issuer, &provider.tenants).iter().any(|ours| ours == issuer) {
+        return Err(Stale::Issuer);
+    }
+    match subject_of(&provider.subject_claim, issuer, claims) {
+        Ok(found) if found == *subject => Ok(()),
+        _ => Err(Stale::SubjectClaim),
+    }
+}
+
+/// As whom somebody comes in whom the policy lets in: as the identity that the subject is `bound` to, whatever the rule for it says
+/// by now; else as the rule's, or the default one. That it is nobody else's the store has to say.
+///
+/// # Errors
+///
+/// The identity rule's [`Denial`], for a subject that is not bound.
+pub fn identity_of(
+    decision: &Decision,
+    subject: &Subject,
+    bound: Option<&Identity>,
+) -> Result<Identity, Denial> {
+    match (bound, &decision.identity) {
+        (Some(identity), _) | (None, Ok(Wanted::Is(identity))) => Ok(identity.clone()),
+        (None, Ok(Wanted::Default)) => Ok(default_identity(subject)),
+        (None, Err(denial)) => Err(denial.clone()),
+    }
 }
 
 /// Decides about the people of one provider.
@@ -91,11 +139,9 @@ impl Judge {
         subject_of(&self.provider.settings().subject_claim, issuer, claims)
     }
 
-    /// Whether these claims, kept since a login, mean the same subject today: neither has the provider become another, nor has
-    /// the claim that names people.
+    /// Whether these claims, kept since a login, mean the same subject today.
     pub(super) fn still_means(&self, subject: &Subject, claims: &Map<String, Value>) -> bool {
-        self.provider.accepts_issuer(subject.issuer())
-            && self.subject(subject.issuer(), claims).is_ok_and(|found| found == *subject)
+        still_means(self.provider.settings(), subject, claims).is_ok()
     }
 
     /// **The** decision: every path that yields a token goes through here.

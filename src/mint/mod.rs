@@ -15,10 +15,10 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::denials::Denials;
-use crate::identity::{Bindings, default_identity};
+use crate::identity::Bindings;
 use crate::ids::{Identity, ProviderName, RequestId, Subject};
 use crate::login::Proven;
-use crate::policy::{Decision, Wanted};
+use crate::policy::Decision;
 use crate::sessions::{Live, Member, SessionCookie, SessionError, Sessions};
 use crate::store::{Judged, NewStanding, Outcome, SessionKey, Store, StoreError, Verdict};
 use crate::telemetry::AUDIT;
@@ -27,7 +27,7 @@ use crate::token::{AccessToken, Grant, Signer};
 pub use decided::Decided;
 use denied::Ground;
 pub use denied::{DenialCode, Denied};
-pub use judge::{Judge, NoSubject, subject_of};
+pub use judge::{Judge, NoSubject, Stale, identity_of, still_means, subject_of};
 
 /// How often a login looks whose the identity is, when it is overtaken by what operators do.
 const LOOKS: u32 = 3;
@@ -229,10 +229,9 @@ impl Mint {
         decision: &Decision,
         subject: &Subject,
     ) -> Result<Result<Identity, Ground>, StoreError> {
-        let identity = match &decision.identity {
-            Ok(Wanted::Is(identity)) => identity.clone(),
-            Ok(Wanted::Default) => default_identity(subject),
-            Err(denial) => return Ok(Err(Ground::Policy(denial.clone()))),
+        let identity = match identity_of(decision, subject, None) {
+            Ok(identity) => identity,
+            Err(denial) => return Ok(Err(Ground::Policy(denial))),
         };
         let ours = self.rooms.bindings.claim(&identity, subject).await?;
         Ok(if ours { Ok(identity) } else { Err(Ground::Conflict(identity)) })

@@ -29,7 +29,7 @@ use crate::telemetry::Metrics;
 pub use api::MovedAnswer;
 use gate::Gate;
 pub use problem::{Code, PATIENCE, ToldProblem};
-pub use records::{Known, Moved, Page, Records, Stood, Whom};
+pub use records::{Known, Moved, Page, Records, Stood, Unreadable, Whom};
 
 /// How the operations listener is met.
 #[derive(Clone, Debug)]

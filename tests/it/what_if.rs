@@ -109,7 +109,9 @@ async fn remember(store: &Store, at: &str, who: &str, identity: Option<&str>, cl
         provider: ProviderName::parse(at).unwrap(),
         claims: claims.to_string(),
         verdict: Verdict { mark: Digest::of(b"an earlier policy"), outcome },
-        decision: String::new(),
+        decision: claims
+            .get("called")
+            .map_or_else(String::new, |name| json!({ "friendly_name": name }).to_string()),
         keep: Duration::from_hours(1),
     };
     let Some(identity) = identity else {
@@ -141,8 +143,8 @@ fn person(department: &str, changes: Value) -> Value {
 async fn everybody(store: &Store) {
     let no = json!({ "email_verified": false });
     for (at, who, identity, claims) in [
-        ("corp", "alice", Some("staff-1"), person("sales", json!({}))),
-        ("corp", "bob", Some("staff-2"), person("finance", json!({}))),
+        ("corp", "alice", Some("staff-1"), person("sales", json!({ "called": "Alice" }))),
+        ("corp", "bob", Some("staff-2"), person("finance", json!({ "called": "Bob\u{1b}[2J" }))),
         ("corp", "carol", Some("staff-3"), person("support", json!({ "department": null }))),
         ("corp", "dave", None, person("sales", no.clone())),
         ("corp", "erin", None, person("support", no.clone())),
@@ -269,6 +271,112 @@ async fn of_two_who_would_have_one_identity_one_collides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whose_identity_is_another_s_has_no_access_to_lose() {
+    // Today's policy would make dave staff-0, which is alice's.
+    let people = [
+        ("alice", Some("staff-0"), person("sales", json!({}))),
+        ("dave", None, person("sales", json!({}))),
+    ];
+    let narrower = TODAY.replace("claims.email_verified", "claims.sub != 'dave'");
+    let other_role = TODAY.replace("'agent' : 'member'", "'agent' : 'guest'");
+    let other_identity = TODAY.replace("'staff-' + claims.employee", "'staff-' + claims.sub");
+    let alices_still = TODAY.replace("claims.employee", "lower(claims.employee)");
+
+    let narrower = tried(&people, TODAY, &corp(&narrower)).await.with_exit(0);
+    let other_role = tried(&people, TODAY, &corp(&other_role)).await.with_exit(0);
+    let other_identity = tried(&people, TODAY, &corp(&other_identity)).await.with_exit(0);
+    let alices_still = tried(&people, TODAY, &corp(&alices_still)).await.with_exit(0);
+
+    assert_eq!(sum(&narrower, "unchanged"), 2, "{narrower}");
+    assert_eq!((sum(&other_role, "change"), sum(&other_role, "unchanged")), (1, 1));
+    assert!(other_identity.starts_with("let in    corp      dave  as staff-dave\n"));
+    assert_eq!(sum(&alices_still, "unchanged"), 2, "{alices_still}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_comes_lets_its_people_in() {
+    let world = World::on_redis();
+    remember(&world.open().await, "back", "kim", Some("staff-7"), &person("sales", json!({})))
+        .await;
+    let operator = world.operator(&[("corp", TODAY)]);
+    operator.write("new.toml", &new(&(provider("corp", "", TODAY) + &provider("back", "", TODAY))));
+
+    let said = operator.run(&["what-if", "new.toml"]).with_exit(0);
+
+    assert_eq!(sum(&said, "let in"), 1, "{said}");
+    assert!(said.contains("The provider back is missing in today's configuration"), "{said}");
+    assert!(!said.contains("missing in the new configuration"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_told_and_the_others_are_looked_at() {
+    let world = World::on_redis();
+    let store = world.open().await;
+    for who in ["alice", "bob", "carol"] {
+        remember(&store, "corp", who, Some(who), &person("sales", json!({}))).await;
+    }
+    let key = |who| {
+        let subject = Subject::new(&issuer("corp"), who).unwrap().key();
+        format!("vestibule:standing:{{{subject}}}")
+    };
+    let redis = world.redis.as_ref().unwrap();
+    redis.ask::<redis::Value>(&["HDEL", &key("bob"), "corp:c"]);
+    redis.ask::<redis::Value>(&["HSET", &key("carol"), "corp:c", "{"]);
+    let operator = world.operator(&[("corp", TODAY)]);
+    operator.write("same.toml", &corp(TODAY));
+    operator.write("narrower.toml", &corp(&TODAY.replace("claims.email_verified", "false")));
+
+    let same = operator.run(&["what-if", "same.toml"]).with_exit(3);
+    let narrower = operator.run(&["what-if", "narrower.toml"]).with_exit(1);
+    let json = operator.run(&["what-if", "same.toml", "--json"]).with_exit(3);
+
+    for said in [&same, &narrower] {
+        assert_eq!((sum(said, "looked at"), sum(said, "damaged")), (1, 2), "{said}");
+        assert!(
+            said.contains(&format!("damaged   {}: a part of a standing", key("bob"))),
+            "{said}"
+        );
+    }
+    assert_eq!(
+        json.lines().filter(|line| line.starts_with("{\"unreadable\":{\"key\":")).count(),
+        2
+    );
+    assert!(json.contains("\"unreadable\":2"), "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_told_by_a_service_too() {
+    let world = World::on_a_file();
+    let store = world.open().await;
+    remember(&store, "corp", "alice", Some("alice"), &person("sales", json!({}))).await;
+    let bob = Subject::new(&issuer("corp"), "bob").unwrap();
+    let standing = NewStanding {
+        subject: bob.clone(),
+        provider: ProviderName::parse("corp").unwrap(),
+        claims: "{".to_owned(),
+        verdict: Verdict {
+            mark: Digest::of(b"an earlier policy"),
+            outcome: Outcome::Allowed { token_ttl: None },
+        },
+        decision: String::new(),
+        keep: Duration::from_hours(1),
+    };
+    store.keep_standing(&standing).await.unwrap();
+    drop(store);
+    let ops = format!("[ops]\ntoken = \"{OPS_TOKEN}\"\n");
+    let provider = provider("corp", SECRET, TODAY);
+    let service = serve(&world.url, &format!("{ops}{provider}")).await;
+    let operator = Operator::of(&service, &world.url, &provider);
+    operator.write("same.toml", &corp(TODAY));
+
+    let said = operator.run(&["what-if", "same.toml"]).with_exit(3);
+
+    assert_eq!((sum(&said, "looked at"), sum(&said, "damaged")), (1, 1), "{said}");
+    let line = format!("damaged   {}: claims that are no JSON\n", bob.key());
+    assert!(said.contains(&line), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_who_loses_access_is_exit_0() {
     let people = [
         ("alice", Some("staff-1"), person("support", json!({}))),
@@ -390,7 +498,9 @@ fn every_fault_of_both_files_is_told_at_once() {
     assert!(!said.err.contains("not-here") && !said.err.contains("token_file"), "{}", said.err);
     let missing = operator.run(&["what-if", "nowhere.toml"]);
     assert!(
-        missing.exit == Some(2) && missing.err.contains("nowhere.toml is not there"),
+        missing.exit == Some(2)
+            && missing.err.contains("nowhere.toml is not there")
+            && !missing.err.contains("--config"),
         "{missing:#?}"
     );
 }

@@ -1,36 +1,28 @@
 //! What changes for one subject between two policies.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::identity::default_identity;
-use crate::ids::{Digest, Identity, ProviderName, Subject};
+use crate::ids::{Identity, ProviderName, Subject};
 use crate::login;
-use crate::mint::subject_of;
-use crate::oidc::token_issuers;
+use crate::mint::{Stale, identity_of, still_means};
 use crate::ops::Whom;
-use crate::policy::{Decision, Policy, Wanted};
+use crate::policy::{Decision, Denial};
 
-/// One configuration's policies.
-pub(super) struct Policies {
-    by_provider: HashMap<ProviderName, Judge>,
+/// One configuration's providers with their policies.
+pub(super) struct Policies<'a> {
+    /// What people call the configuration.
+    name: &'static str,
+    by_provider: HashMap<&'a ProviderName, &'a login::Settings>,
 }
 
-/// A provider's policy, and what else decides whether a standing still means somebody there.
-struct Judge {
-    policy: Arc<Policy>,
-    issuers: Vec<String>,
-    subject_claim: String,
-}
-
-/// Somebody who is known.
+/// Somebody of whom claims are kept.
 #[derive(Clone, Copy)]
-pub(super) struct Case<'a> {
+pub(super) struct Person<'a> {
     pub(super) subject: &'a Subject,
     pub(super) claims: &'a Map<String, Value>,
     /// The identity that the subject is bound to.
@@ -47,8 +39,14 @@ pub(super) struct No {
 }
 
 impl No {
-    fn new(rule: &str, why: &str) -> Self {
-        Self { rule: rule.to_owned(), why: why.to_owned(), message: None }
+    pub(super) fn new(rule: &str, why: impl Into<String>) -> Self {
+        Self { rule: rule.to_owned(), why: why.into(), message: None }
+    }
+}
+
+impl From<Denial> for No {
+    fn from(Denial { rule, why, message }: Denial) -> Self {
+        Self { rule, why: why.to_string(), message }
     }
 }
 
@@ -69,6 +67,13 @@ pub(super) struct Both<T> {
     pub(super) after: T,
 }
 
+/// Conversations that come and that go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Moves {
+    pub(super) added: Vec<String>,
+    pub(super) removed: Vec<String>,
+}
+
 /// What is another under the new policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Differences {
@@ -78,12 +83,9 @@ pub(super) struct Differences {
     /// The role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<Both<Option<String>>>,
-    /// Conversations that come.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) added: Vec<String>,
-    /// Conversations that go.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) removed: Vec<String>,
+    /// The conversations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) conversations: Option<Moves>,
     /// What others see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) friendly_name: Option<Both<Option<String>>>,
@@ -109,73 +111,54 @@ pub(super) enum Change {
     Changed(Box<Differences>),
 }
 
-impl Policies {
-    pub(super) fn of(providers: &[login::Settings]) -> Self {
-        let judge = |login::Settings { provider, policy, .. }: &login::Settings| {
-            let judge = Judge {
-                policy: policy.clone(),
-                issuers: token_issuers(&provider.issuer, &provider.tenants),
-                subject_claim: provider.subject_claim.clone(),
-            };
-            (provider.name.clone(), judge)
-        };
-        Self { by_provider: providers.iter().map(judge).collect() }
+impl<'a> Policies<'a> {
+    /// Those of `providers`, in the configuration with this name.
+    pub(super) fn of(name: &'static str, providers: &'a [login::Settings]) -> Self {
+        let by_provider = providers.iter().map(|settings| (&settings.provider.name, settings));
+        Self { name, by_provider: by_provider.collect() }
     }
 
-    pub(super) fn has(&self, provider: &ProviderName) -> bool {
-        self.by_provider.contains_key(provider)
-    }
-
-    /// The names of these that `others` lacks, sorted.
-    pub(super) fn missing_in(&self, others: &Self) -> Vec<ProviderName> {
-        let names = self.by_provider.keys().filter(|name| !others.has(name)).cloned();
-        let mut names = names.collect::<Vec<_>>();
+    /// The names of these providers that `others` lacks, sorted.
+    pub(super) fn missing_in(&self, others: &Self) -> Vec<String> {
+        let names = self.by_provider.keys().filter(|name| !others.by_provider.contains_key(*name));
+        let mut names = names.map(ToString::to_string).collect::<Vec<_>>();
         names.sort();
         names
     }
 
     /// Whether both say the same of everybody at this provider.
     pub(super) fn agree_on(&self, provider: &ProviderName, others: &Self) -> bool {
-        let fingerprint = |policies: &Self| -> Option<(Digest, Vec<String>, String)> {
-            let judge = policies.by_provider.get(provider)?;
-            Some((judge.policy.fingerprint(), judge.issuers.clone(), judge.subject_claim.clone()))
+        let terms = |policies: &Self| {
+            let login::Settings { provider, policy, .. } = policies.by_provider.get(provider)?;
+            let (issuer, tenants) = (&provider.issuer, &provider.tenants);
+            Some((policy.fingerprint(), issuer, tenants, &provider.subject_claim))
         };
-        fingerprint(self) == fingerprint(others)
+        terms(self) == terms(others)
     }
 
-    /// What is said of somebody at a provider, as the mint would: a bound subject keeps its identity, whatever the rule for it.
-    pub(super) fn say(&self, provider: &ProviderName, case: Case<'_>) -> Said {
-        let Case { subject, claims, bound, now } = case;
-        let Some(judge) = self.by_provider.get(provider) else {
-            return Err(No::new("provider", "is missing in the new configuration"));
+    /// What is said of somebody at a provider, as the mint would. Whether a first identity is another's only the store knows.
+    pub(super) fn say(&self, provider: &ProviderName, person: Person<'_>) -> Said {
+        let Person { subject, claims, bound, now } = person;
+        let Some(login::Settings { provider, policy, .. }) = self.by_provider.get(provider) else {
+            return Err(No::new("provider", format!("is missing in {}", self.name)));
         };
-        if !judge.issuers.iter().any(|issuer| issuer == subject.issuer()) {
-            return Err(No::new("issuer", "is another: who signs in there is somebody else"));
-        }
-        let meant = subject_of(&judge.subject_claim, subject.issuer(), claims);
-        if !meant.is_ok_and(|meant| meant == *subject) {
-            return Err(No::new("subject_claim", "is another: who signs in is somebody new"));
-        }
-        let no = |denial: crate::policy::Denial| No {
-            why: denial.why.to_string(),
-            rule: denial.rule,
-            message: denial.message,
-        };
-        let decision = judge.policy.decide(claims, now).map_err(no)?;
-        let identity = match (bound, &decision.identity) {
-            (Some(identity), _) | (None, Ok(Wanted::Is(identity))) => identity.clone(),
-            (None, Ok(Wanted::Default)) => default_identity(subject),
-            (None, Err(denial)) => return Err(no(denial.clone())),
-        };
+        still_means(provider, subject, claims).map_err(|stale| match stale {
+            Stale::Issuer => No::new("issuer", "is another: who signs in there is somebody else"),
+            Stale::SubjectClaim => {
+                No::new("subject_claim", "is another: who signs in is somebody new")
+            }
+        })?;
+        let decision = policy.decide(claims, now)?;
+        let identity = identity_of(&decision, subject, bound)?;
         Ok(Admitted { identity, decision })
     }
 }
 
-/// What changes between what two policies say; collisions apart, which only the store knows.
-pub(super) fn change(before: &Said, after: Said) -> Option<Change> {
+/// What changes between what two policies say; collisions apart.
+pub(super) fn change(before: &Said, after: &Said) -> Option<Change> {
     match (before, after) {
         (Err(_), Err(_)) => None,
-        (Ok(_), Err(no)) => Some(Change::Denied(no)),
+        (Ok(_), Err(no)) => Some(Change::Denied(no.clone())),
         (Err(_), Ok(admitted)) => Some(Change::LetIn { identity: admitted.identity.to_string() }),
         (Ok(before), Ok(after)) => {
             let differences = differences(before, after);
@@ -185,23 +168,29 @@ pub(super) fn change(before: &Said, after: Said) -> Option<Change> {
     }
 }
 
-fn differences(before: &Admitted, after: Admitted) -> Differences {
-    let (old, new) = (&before.decision, after.decision);
+fn differences(before: &Admitted, after: &Admitted) -> Differences {
+    let (old, new) = (&before.decision, &after.decision);
     let only = |these: &[String], those: &[String]| {
         these.iter().filter(|name| !those.contains(name)).cloned().collect::<Vec<_>>()
     };
-    let seconds = |ttl: Option<Duration>| ttl.map(|ttl| ttl.as_secs());
-    Differences {
-        identity: both(before.identity.to_string(), after.identity.to_string()),
-        role: both(old.role.clone(), new.role),
+    let moves = Moves {
         added: only(&new.conversations, &old.conversations),
         removed: only(&old.conversations, &new.conversations),
-        friendly_name: both(old.friendly_name.clone(), new.friendly_name),
-        attributes: both(old.attributes.clone(), new.attributes),
-        token_ttl: both(seconds(old.token_ttl), seconds(new.token_ttl)),
+    };
+    let seconds = |ttl: Option<Duration>| ttl.map(|ttl| ttl.as_secs());
+    Differences {
+        identity: both(&before.identity, &after.identity).map(|Both { before, after }| Both {
+            before: before.to_string(),
+            after: after.to_string(),
+        }),
+        role: both(&old.role, &new.role),
+        conversations: (moves != Moves::default()).then_some(moves),
+        friendly_name: both(&old.friendly_name, &new.friendly_name),
+        attributes: both(&old.attributes, &new.attributes),
+        token_ttl: both(&seconds(old.token_ttl), &seconds(new.token_ttl)),
     }
 }
 
-fn both<T: PartialEq>(before: T, after: T) -> Option<Both<T>> {
-    (before != after).then_some(Both { before, after })
+fn both<T: PartialEq + Clone>(before: &T, after: &T) -> Option<Both<T>> {
+    (before != after).then(|| Both { before: before.clone(), after: after.clone() })
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::super::terminal::{escaped, json_for_terminals, shortened, shown, spelled};
-use super::compare::{Both, Change, Differences, No};
-use crate::ops::Whom;
+use super::compare::{Both, Change, Differences, Moves, No};
+use crate::ops::{Unreadable, Whom};
 
 /// How often a terminal is told how far it is.
 const OFTEN: Duration = Duration::from_millis(200);
@@ -26,6 +26,8 @@ pub(super) struct Counts {
     pub(super) let_in: u64,
     pub(super) changed: u64,
     pub(super) collides: u64,
+    /// Standings that are damaged: nothing can be said of whose they are. Not among those looked at.
+    pub(super) unreadable: u64,
 }
 
 impl Counts {
@@ -50,6 +52,8 @@ pub(super) struct Line<'a> {
     pub(super) subject: &'a Whom,
     /// The identity that the subject has.
     pub(super) bound_to: Option<&'a str>,
+    /// What the last decision called the person.
+    pub(super) last_friendly_name: Option<&'a str>,
 }
 
 /// What they add up to.
@@ -59,6 +63,8 @@ pub(super) struct Summary {
     pub(super) counts: Counts,
     /// Providers of today that the new configuration lacks.
     pub(super) missing_providers: Vec<String>,
+    /// Providers of the new configuration that today's lacks.
+    pub(super) new_providers: Vec<String>,
     /// `session.keep_claims`.
     pub(super) keep_claims: String,
     /// Whether there were too many for all collisions to be found.
@@ -84,6 +90,21 @@ impl Report {
     /// A line for a change.
     pub(super) fn tell(&mut self, line: &Line<'_>) {
         let text = if self.json { json(line) } else { sentence(line) };
+        self.write(&text);
+    }
+
+    /// A line for a standing that nothing can be said about.
+    pub(super) fn tell_unreadable(&mut self, unreadable: &Unreadable) {
+        #[derive(Serialize)]
+        struct Damage<'a> {
+            unreadable: &'a Unreadable,
+        }
+        let Unreadable { key, what } = unreadable;
+        let text = if self.json {
+            json(&Damage { unreadable })
+        } else {
+            escaped(&format!("damaged   {}: {what}", shortened(key)))
+        };
         self.write(&text);
     }
 
@@ -162,10 +183,12 @@ fn sentence(line: &Line<'_>) -> String {
         }
         Change::Changed(differences) => ("changes", changes(differences)),
     };
-    let who = match line.bound_to {
-        Some(identity) => format!("{} ({identity})", line.subject.value),
-        None => line.subject.value.clone(),
-    };
+    let mut who = line.subject.value.clone();
+    for (before, known, behind) in
+        [(" (", line.bound_to, ")"), (" \"", line.last_friendly_name, "\"")]
+    {
+        who.extend(known.into_iter().flat_map(|known| [before, known, behind]));
+    }
     escaped(&format!("{what:8}  {:8}  {}  {how}", line.provider, shortened(&who)))
 }
 
@@ -187,11 +210,10 @@ fn changes(differences: &Differences) -> String {
     if let Some(Both { before, after }) = &differences.role {
         told.push(format!("role {} → {}", text(before), text(after)));
     }
-    let come = differences.added.iter().map(|name| format!(" +{name}"));
-    let go = differences.removed.iter().map(|name| format!(" -{name}"));
-    let moves = come.chain(go).collect::<String>();
-    if !moves.is_empty() {
-        told.push(format!("conversations{}", shortened(&moves)));
+    if let Some(Moves { added, removed }) = &differences.conversations {
+        let come = added.iter().map(|name| format!(" +{name}"));
+        let go = removed.iter().map(|name| format!(" -{name}"));
+        told.push(format!("conversations{}", shortened(&come.chain(go).collect::<String>())));
     }
     if let Some(Both { before, after }) = &differences.friendly_name {
         told.push(format!("friendly name {} → {}", text(before), text(after)));
@@ -206,9 +228,10 @@ fn changes(differences: &Differences) -> String {
 }
 
 fn in_words(summary: &Summary) -> String {
-    let Counts { looked_at, unchanged, denied, let_in, changed, collides } = summary.counts;
+    let Counts { looked_at, unchanged, denied, let_in, changed, collides, unreadable } =
+        summary.counts;
     let mut text = String::new();
-    if looked_at > unchanged {
+    if looked_at > unchanged || unreadable > 0 {
         text.push('\n');
     }
     let rows = [
@@ -219,7 +242,8 @@ fn in_words(summary: &Summary) -> String {
         ("change", changed, "and keep their access"),
         ("unchanged", unchanged, ""),
     ];
-    for (name, count, what) in rows {
+    let damaged = ("damaged", unreadable, "that cannot be read: whose they are is not known");
+    for (name, count, what) in rows.into_iter().chain((unreadable > 0).then_some(damaged)) {
         let row = format!("{name:9}  {count:>8}  {what}");
         let _infallible = writeln!(text, "{}", row.trim_end());
     }
@@ -227,6 +251,12 @@ fn in_words(summary: &Summary) -> String {
         let _infallible = writeln!(
             text,
             "The provider {provider} is missing in the new configuration: nobody of it has access any more."
+        );
+    }
+    for provider in &summary.new_providers {
+        let _infallible = writeln!(
+            text,
+            "The provider {provider} is missing in today's configuration: nobody of it has access today."
         );
     }
     if summary.collisions_incomplete {

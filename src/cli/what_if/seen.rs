@@ -10,7 +10,7 @@ const GROUPS: usize = 1 << 17;
 const PLACES: usize = 8;
 
 /// How many identities of people without one are held against each other: about 40 megabytes of them.
-const MOST_WANTED: usize = 1_000_000;
+const MOST_FIRST_COMERS: usize = 1_000_000;
 
 /// Tells what came before. Up to a million it forgets next to nothing; beyond, what is long ago.
 pub(super) struct Seen {
@@ -39,14 +39,14 @@ impl Seen {
 }
 
 /// Who would be the first to have an identity.
-pub(super) struct Wanted {
+pub(super) struct FirstComers {
     hasher: RandomState,
     by_identity: HashMap<u64, u64>,
     /// Whether there were more than are remembered.
     pub(super) overflowed: bool,
 }
 
-impl Wanted {
+impl FirstComers {
     pub(super) fn new() -> Self {
         Self { hasher: RandomState::new(), by_identity: HashMap::new(), overflowed: false }
     }
@@ -58,7 +58,7 @@ impl Wanted {
         if let Some(first) = self.by_identity.get(&identity) {
             return *first != subject;
         }
-        if self.by_identity.len() < MOST_WANTED {
+        if self.by_identity.len() < MOST_FIRST_COMERS {
             self.by_identity.insert(identity, subject);
         } else {
             self.overflowed = true;
@@ -85,13 +85,13 @@ mod tests {
 
     #[test]
     fn the_first_who_wants_an_identity_has_it() {
-        let mut wanted = Wanted::new();
+        let mut first = FirstComers::new();
         let identity = |text| Identity::parse(text).unwrap();
         let subject = |value| Subject::new("https://a", value).unwrap();
 
-        assert!(!wanted.is_anothers(&identity("one"), &subject("alice")));
-        assert!(!wanted.is_anothers(&identity("one"), &subject("alice")));
-        assert!(wanted.is_anothers(&identity("one"), &subject("bob")));
-        assert!(!wanted.is_anothers(&identity("two"), &subject("bob")));
+        assert!(!first.is_anothers(&identity("one"), &subject("alice")));
+        assert!(!first.is_anothers(&identity("one"), &subject("alice")));
+        assert!(first.is_anothers(&identity("one"), &subject("bob")));
+        assert!(!first.is_anothers(&identity("two"), &subject("bob")));
     }
 }
