@@ -53,11 +53,14 @@ enum Command {
     Check(ConfigFile),
     /// Say why somebody was not let in, who an identity is, or what a provider's policy makes of claims.
     ///
-    /// Shows each rule with its value or error, the decision, and the identity. Role, conversations and attributes are decided and
-    /// shown only: writing them to Twilio comes with a later version.
+    /// Of a denial: when, where, who, why, the claims that rules read, each rule with its value or error, and what to change. Of an
+    /// identity: whose it is, and what was decided about that subject last. Of claims: those that rules read, each rule with its
+    /// value or error, the decision, and the identity. Role, conversations and attributes are decided and shown only: writing them
+    /// to Twilio comes with a later version.
     #[command(after_help = "Examples:\n  vestibule explain 7K3M9-QX2TB\n  \
         vestibule explain 542cbca3-8a8c-5efd-8e85-bc65d6f6f011 --json\n  \
-        vestibule explain --provider corp claims.json\n\n\
+        vestibule explain --provider corp claims.json\n  \
+        some-command | vestibule explain --provider corp -\n\n\
         With --provider nothing is asked of store or network, and no secret has to be at hand. Exit codes: 0 let in or found, \
         1 denied or not found.")]
     Explain(Explain),
@@ -93,7 +96,8 @@ struct Demo {
 
 #[derive(Args)]
 struct Explain {
-    /// A denial's reference, or an identity; with --provider, a file that holds claims as a JSON object.
+    /// A denial's reference, or an identity; with --provider, a file that holds claims as a JSON object, or - for
+    /// standard input.
     #[arg(value_name = "WHAT")]
     what: OsString,
     /// Whose policy is to look at the claims in the file.

@@ -14,7 +14,6 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
             "config",
             "demo",
             "denials",
-            "identity",
             "ids",
             "login",
             "mint",

@@ -1,12 +1,14 @@
 //! A denial that is on record.
 
-use super::super::terminal::{Sheet, shown};
-use super::{rules, said};
+use super::super::terminal::Sheet;
+use super::{claims_read, rules, said};
 use crate::denials::Record;
+use crate::login;
+use crate::oidc::token_issuers;
 use crate::policy::RuleResult;
 
-/// When, where, who, why, by which rules over which claims, what the person was told, and what to change.
-pub(super) fn sheet(record: &Record) -> Sheet {
+/// When, where, who, why, by which rules over which claims, what the person was told, and what to change at these providers.
+pub(super) fn sheet(record: &Record, providers: &[login::Settings]) -> Sheet {
     let mut sheet = Sheet::default();
     sheet.title(&format!("Denial {}", record.reference));
     let who = record.subject.as_deref().unwrap_or("nobody: no claim names a subject");
@@ -27,19 +29,15 @@ pub(super) fn sheet(record: &Record) -> Sheet {
     rows.push(("told", format!("{}{told}", record.code)));
     let why = match record.code.as_str() {
         "identity_conflict" => record.why.clone(),
-        _ => said(&record.rule, &record.why, &record.explanation),
+        _ => said(&record.rule, &record.why, &record.explanation, &record.claims),
     };
     rows.push(("why", why));
     sheet.rows(rows);
+    claims_read(&mut sheet, &record.claims);
     sheet.title(&format!("Rules, as they were; now = {}", record.explanation.now));
-    rules(&mut sheet, &record.explanation);
-    sheet.title("Claims that they read");
-    if record.claims.is_empty() {
-        sheet.words("none");
-    }
-    sheet.rows(record.claims.iter().map(|(name, value)| (name.as_str(), shown(value))));
+    rules(&mut sheet, &record.explanation, &record.claims);
     sheet.title("What to change");
-    sheet.words(&advice(record));
+    sheet.words(&advice(record, providers));
     sheet
 }
 
@@ -48,17 +46,10 @@ const TEXT_THAT_IS_NO_BOOL: &str = "\nThe provider says email_verified as the te
     does, as Amazon Cognito, set string_email_verified = true for it.";
 
 /// The way on, by what denied.
-fn advice(record: &Record) -> String {
+fn advice(record: &Record, providers: &[login::Settings]) -> String {
     let Record { rule, provider, .. } = record;
     if record.code == "identity_conflict" {
-        let identity = record.identity.as_deref().unwrap_or_default();
-        return format!(
-            "Another subject has {identity}; vestibule explain {identity} says which. If both are one person, move it:\n\
-             vestibule move-identity {identity} --provider {provider} --issuer {} --subject {}\n\
-             If not, let provider {provider}'s identity rule tell the two apart.",
-            quoted(&record.issuer),
-            quoted(record.subject.as_deref().unwrap_or_default())
-        );
+        return advice_on_conflict(record, providers);
     }
     if rule == "subject_claim" {
         return format!(
@@ -92,6 +83,30 @@ fn advice(record: &Record) -> String {
         "{change}\nTry it first: vestibule explain --provider {provider} claims.json says what it makes of claims, and vestibule \
          what-if NEW.toml whom else it changes."
     )
+}
+
+fn advice_on_conflict(record: &Record, providers: &[login::Settings]) -> String {
+    let provider = record.provider.as_str();
+    let identity = record.identity.as_deref().unwrap_or_default();
+    let settings = providers.iter().map(|it| &it.provider).find(|it| it.name.as_str() == provider);
+    let several = settings.is_some_and(|it| token_issuers(&it.issuer, &it.tenants).len() > 1);
+    let issuer =
+        if several { format!(" --issuer {}", quoted(&record.issuer)) } else { String::new() };
+    let subject = quoted(record.subject.as_deref().unwrap_or_default());
+    let command = format!(
+        "vestibule move-identity {identity} --provider {provider}{issuer} --subject {subject}"
+    );
+    if record.explanation.rules.iter().any(|explained| explained.rule == "identity") {
+        format!(
+            "Another subject has {identity}; vestibule explain {identity} says which. If both are one person, move it:\n{command}\n\
+             If not, let provider {provider}'s identity rule tell the two apart."
+        )
+    } else {
+        format!(
+            "{identity} is this subject's default identity, and an operator moved it to somebody else; vestibule explain {identity} \
+             says to whom. If that was wrong, move it back:\n{command}"
+        )
+    }
 }
 
 /// As a shell takes it for one word.

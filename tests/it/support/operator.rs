@@ -1,5 +1,6 @@
 //! An operator with a shell: the built program, a folder with files, and the configuration of a running service.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -63,7 +64,13 @@ impl Operator {
 
     /// Runs a command in the folder, with no more of an environment.
     pub fn run(&self, arguments: &[&str]) -> Said {
-        run_in(self.folder.path(), arguments)
+        run_in(self.folder.path(), arguments, Stdio::null())
+    }
+
+    /// As [`run`](Self::run), with a file of the folder on standard input.
+    pub fn run_on(&self, input: &str, arguments: &[&str]) -> Said {
+        let input = File::open(self.folder.path().join(input)).unwrap();
+        run_in(self.folder.path(), arguments, input.into())
     }
 }
 
@@ -84,12 +91,12 @@ pub fn configuration(ops: &str, store: &str, further: &str) -> String {
     )
 }
 
-fn run_in(folder: &Path, arguments: &[&str]) -> Said {
+fn run_in(folder: &Path, arguments: &[&str], input: Stdio) -> Said {
     let ended = Command::new(env!("CARGO_BIN_EXE_vestibule"))
         .args(arguments)
         .current_dir(folder)
         .env_clear()
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
