@@ -95,8 +95,10 @@ pub(super) fn warn(root: &mut Section<'_, '_>, policies: &[(&Policy, &str)]) {
                 "Remove it, so that it cannot hide what comes later.",
             );
         }
-        for rule in policy.rules_for_twilio() {
-            root.warn(&at(rule), "is decided, kept and shown, but not yet written to Twilio.");
+        let rules = policy.rules_for_twilio().collect::<Vec<_>>().join(", ");
+        if !rules.is_empty() {
+            let told = format!("decides {rules}: kept and shown, but not yet written to Twilio.");
+            root.warn(&format!("provider[{place}].policy"), &told);
         }
     }
 }
@@ -282,11 +284,11 @@ mod tests {
 
         let warnings = parse(&[policy], &[]).unwrap().warnings;
 
-        let says = |rule: &str| {
-            format!(
-                "provider[0].policy.{rule} is decided, kept and shown, but not yet written to Twilio."
-            )
-        };
-        assert_eq!(warnings, [says("role"), says("attributes")]);
+        assert_eq!(
+            warnings,
+            [
+                "provider[0].policy decides role, attributes: kept and shown, but not yet written to Twilio."
+            ]
+        );
     }
 }
