@@ -29,9 +29,9 @@ conversations = "claims.groups.filter(g, g.startsWith('team-'))"
 attributes = "{'dept': claims.department}"
 "#;
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+type Tried<T> = Result<T, Box<dyn std::error::Error>>;
 
-fn main() -> Outcome<()> {
+fn main() -> Tried<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |name: &str| -> Option<u32> {
         let at = arguments.iter().position(|argument| argument == name)?;
@@ -82,7 +82,7 @@ struct Run {
     sums: String,
 }
 
-fn what_if(folder: &Path, store: &str, ops: u16) -> Outcome<Run> {
+fn what_if(folder: &Path, store: &str, ops: u16) -> Tried<Run> {
     let (today, new) = (folder.join("today.toml"), folder.join("new.toml"));
     fs::write(&today, configuration(store, 8080, ops, TODAY))?;
     let changed = TODAY.replace("claims.email_verified", "claims.department != 'd7'");
@@ -126,7 +126,7 @@ fn high_water_kb(id: u32) -> Option<u32> {
 }
 
 /// People as logins leave them; many at a time, so that a file writes them together.
-fn fill(settings: &Settings, people: u32, unbound: u32) -> Outcome<()> {
+fn fill(settings: &Settings, people: u32, unbound: u32) -> Tried<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let store = &Store::open(settings, &Metrics::new()?).await?;
         let people = stream::iter(0..people);
@@ -135,7 +135,7 @@ fn fill(settings: &Settings, people: u32, unbound: u32) -> Outcome<()> {
     })
 }
 
-async fn remember(store: &Store, person: u32, unbound: u32) -> Outcome<()> {
+async fn remember(store: &Store, person: u32, unbound: u32) -> Tried<()> {
     let subject = Subject::new("https://id.example.com", &format!("person-{person}"))?;
     let is_bound = person % 100 >= unbound;
     let outcome = if is_bound {
@@ -181,7 +181,7 @@ async fn remember(store: &Store, person: u32, unbound: u32) -> Outcome<()> {
 }
 
 /// Takes a step again that a busy disk let time out; the same one again changes nothing.
-async fn patiently(step: impl AsyncFn() -> Result<(), StoreError>) -> Outcome<()> {
+async fn patiently(step: impl AsyncFn() -> Result<(), StoreError>) -> Tried<()> {
     for _ in 0..20 {
         if step().await.is_ok() {
             return Ok(());
@@ -194,7 +194,7 @@ async fn patiently(step: impl AsyncFn() -> Result<(), StoreError>) -> Outcome<()
 struct Process(Child);
 
 impl Process {
-    fn start(command: &mut Command, port: u16) -> Outcome<Self> {
+    fn start(command: &mut Command, port: u16) -> Tried<Self> {
         let begun = Instant::now();
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = Self(quiet.spawn()?);
@@ -215,7 +215,7 @@ impl Drop for Process {
     }
 }
 
-fn free_port() -> Outcome<u16> {
+fn free_port() -> Tried<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
