@@ -130,12 +130,15 @@ impl Client {
     }
 
     fn away(&self, error: &reqwest::Error) -> Trouble {
-        let why = explain(error);
-        let text = format!(
-            "another process has the store's file open, and no service answers at {} (ops.listen): {why}. Is it another \
-             configuration's?",
-            self.listen
-        );
+        let (why, listen) = (explain(error), self.listen);
+        let text = if error.is_connect() {
+            format!(
+                "another process has the store's file open, and no service answers at {listen} (ops.listen): {why}. Is it another \
+                 configuration's?"
+            )
+        } else {
+            format!("the service at {listen} (ops.listen) broke off, or took too long: {why}")
+        };
         Trouble::new(Exit::Away, text)
     }
 
@@ -156,6 +159,10 @@ impl Client {
             Code::LoginRequired | Code::InvalidToken => {
                 format!("the service at {} was started with another ops.token", self.listen)
             }
+            Code::InvalidRequest => format!(
+                "the service at {} refuses that: it was started with another configuration. Start it again with this one",
+                self.listen
+            ),
             Code::StoreUnavailable => {
                 format!(
                     "the service at {} cannot reach its store: try again in a moment",
@@ -181,6 +188,26 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_service_that_breaks_off_is_not_told_as_one_that_is_not_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = listener.local_addr().unwrap();
+        let client =
+            Client::new(&ops::Settings { listen, token: None }, &"operators-know-it".into());
+        let client = client.unwrap();
+
+        let (broken, ()) = tokio::join!(client.standings(None), async {
+            drop(listener.accept().await.unwrap());
+        });
+        drop(listener);
+        let nobody = client.standings(None).await;
+
+        let told = |answer: Result<Page, Trouble>| answer.err().unwrap().text;
+        let (broken, nobody) = (told(broken), told(nobody));
+        assert!(broken.contains("broke off") && !broken.contains("another"), "{broken}");
+        assert!(nobody.contains("no service answers"), "{nobody}");
+    }
 
     #[test]
     fn a_service_that_listens_everywhere_is_reached_on_loopback() {

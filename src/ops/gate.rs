@@ -11,31 +11,45 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use metrics::Counter;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::problem::{Code, Problem};
+use crate::telemetry::Metrics;
 
 /// What the gate compares with: SHA-256 of the token, so that what is compared has one length.
 pub(super) struct Gate {
     token: Option<[u8; 32]>,
+    wrong_tokens: Counter,
 }
 
 impl Gate {
     /// A gate that opens to `token`, or never.
-    pub(super) fn new(token: Option<&SecretString>) -> Self {
+    pub(super) fn new(token: Option<&SecretString>, metrics: &Metrics) -> Self {
         #[expect(
             clippy::disallowed_methods,
             reason = "its digest is what requests are held against"
         )]
         let token = token.map(|token| digest_of(token.expose_secret().as_bytes()));
-        Self { token }
+        let labels = [("code", Code::InvalidToken.as_str()), ("cause", "ops")];
+        Self { token, wrong_tokens: metrics.counter("vestibule_failures_total", &labels) }
+    }
+
+    /// Tells of who tries what they may not: guesses a token, or comes by another name.
+    fn refused(&self, code: Code) {
+        if code == Code::InvalidToken {
+            self.wrong_tokens.increment(1);
+        }
+        if matches!(code, Code::InvalidToken | Code::WrongHost) {
+            tracing::info!(code = code.as_str(), "a request to /api was refused");
+        }
     }
 
     fn admit(&self, headers: &HeaderMap) -> Result<(), Code> {
         let token = self.token.as_ref().ok_or(Code::ApiOff)?;
         // A page in an operator's browser can have its own name lead to this listener (DNS rebinding), but not an address.
         if !one(headers, HOST).is_some_and(is_an_address) {
-            return Err(Code::InvalidRequest);
+            return Err(Code::WrongHost);
         }
         if !headers.contains_key(AUTHORIZATION) {
             return Err(Code::LoginRequired);
@@ -51,7 +65,10 @@ impl Gate {
 pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let mut response = match gate.admit(request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(code) => Problem::new(code).into_response(),
+        Err(code) => {
+            gate.refused(code);
+            Problem::new(code).into_response()
+        }
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -101,7 +118,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        Gate::new(Some(&TOKEN.into())).admit(&headers)
+        Gate::new(Some(&TOKEN.into()), &Metrics::new().unwrap()).admit(&headers)
     }
 
     #[test]
@@ -124,12 +141,12 @@ mod tests {
             "[::1",
             "",
         ] {
-            assert_eq!(with(bad), Err(Code::InvalidRequest), "{bad}");
+            assert_eq!(with(bad), Err(Code::WrongHost), "{bad}");
         }
         let bearer = ("authorization", "Bearer operators-know-this-one");
-        assert_eq!(admitted(&[bearer]), Err(Code::InvalidRequest));
+        assert_eq!(admitted(&[bearer]), Err(Code::WrongHost));
         let twice = [("host", "127.0.0.1"), ("host", "evil.example.com"), bearer];
-        assert_eq!(admitted(&twice), Err(Code::InvalidRequest));
+        assert_eq!(admitted(&twice), Err(Code::WrongHost));
     }
 
     #[test]
@@ -162,6 +179,6 @@ mod tests {
         headers.append("host", "127.0.0.1".parse().unwrap());
         headers.append("authorization", "Bearer ".parse().unwrap());
 
-        assert_eq!(Gate::new(None).admit(&headers), Err(Code::ApiOff));
+        assert_eq!(Gate::new(None, &Metrics::new().unwrap()).admit(&headers), Err(Code::ApiOff));
     }
 }

@@ -71,7 +71,7 @@ pub fn router(settings: &Settings, rooms: Rooms) -> Router {
     let Rooms { store, providers, metrics, denials } = rooms;
     let names = providers.iter().map(|provider| provider.settings().name.clone()).collect();
     let records = Records::new(store.clone(), denials, names);
-    let api = api::router(records, providers.clone(), Gate::new(settings.token.as_ref()));
+    let api = api::router(records, providers.clone(), Gate::new(settings.token.as_ref(), &metrics));
     Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))

@@ -19,7 +19,9 @@ pub enum Code {
     LoginRequired,
     /// The token is another.
     InvalidToken,
-    /// Malformed, too big, or meant for another host.
+    /// Meant for another host.
+    WrongHost,
+    /// Malformed, too big, or about an issuer that is no provider's.
     InvalidRequest,
     /// There is no such route.
     NotFound,
@@ -38,10 +40,11 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::ApiOff,
         Self::LoginRequired,
         Self::InvalidToken,
+        Self::WrongHost,
         Self::InvalidRequest,
         Self::NotFound,
         Self::Unknown,
@@ -72,8 +75,10 @@ impl Code {
                 "Nobody has proved anything", "Send Authorization: Bearer and the token that ops.token or ops.token_file holds."),
             Self::InvalidToken => ("invalid_token", StatusCode::UNAUTHORIZED,
                 "The token is not this service's", "Send the one that this service was started with."),
+            Self::WrongHost => ("wrong_host", StatusCode::BAD_REQUEST,
+                "That is not the name of this listener", "Call ops.listen by its IP address or as localhost."),
             Self::InvalidRequest => ("invalid_request", StatusCode::BAD_REQUEST,
-                "That request makes no sense here", "Call ops.listen by its IP address or as localhost; docs/OPERATIONS.md has an example for each route."),
+                "That request makes no sense here", "Check the body, its issuer and the cursor; docs/OPERATIONS.md has an example for each route."),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND,
                 "There is nothing here", "Check the address; docs/OPERATIONS.md has an example for each route."),
             Self::Unknown => ("unknown", StatusCode::NOT_FOUND,

@@ -4,10 +4,16 @@ use reqwest::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+use crate::process::{Service, get};
+use crate::support::fake_provider::FakeProvider;
 use crate::support::operator::OPS_TOKEN;
-use crate::support::service::TestService;
+use crate::support::policies::section;
+use crate::support::redis::RedisServer;
+use crate::support::service::{TWILIO, TestService};
 use crate::support::setup::Setup;
 use crate::support::visitor::{Answer, Visitor};
+
+const WRONG_TOKENS_ONE: &str = "vestibule_failures_total{code=\"invalid_token\",cause=\"ops\"} 1";
 
 /// The usual stage, with a token.
 async fn stage() -> Setup {
@@ -29,7 +35,7 @@ async fn answer(request: RequestBuilder) -> Answer {
 }
 
 /// What an operator with the token is answered.
-async fn get(service: &TestService, path: &str) -> Answer {
+async fn ask(service: &TestService, path: &str) -> Answer {
     answer(request(service, Method::GET, path).bearer_auth(OPS_TOKEN)).await
 }
 
@@ -91,9 +97,38 @@ async fn only_the_token_opens_it_and_only_at_an_address() {
         let request = request(&setup.service, Method::GET, "/api/standings").bearer_auth(OPS_TOKEN);
         assert_eq!(answer(request.header("host", &host)).await.status, status, "{host}");
     }
+    let elsewhere = request(&setup.service, Method::GET, "/api/standings")
+        .bearer_auth(OPS_TOKEN)
+        .header("host", "rebound.example.com");
+    assert_eq!(answer(elsewhere).await.code(), "wrong_host");
     // Whoever watches needs no token, at whatever name.
     let request = request(&setup.service, Method::GET, "/livez").header("host", "ops.example.com");
     assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_wrong_token_leaves_a_line_and_is_counted() {
+    let redis = RedisServer::start();
+    let ops = format!("[ops]\nlisten = \"127.0.0.1:0\"\ntoken = \"{OPS_TOKEN}\"\n");
+    let public = "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://localhost\"\n";
+    let store = format!("[store]\nurl = \"{}\"\n", redis.url());
+    let provider = FakeProvider::start().await;
+    let provider = section("fake", &provider, "", "allow = \"true\"");
+    let mut service = Service::serving(&format!("{ops}{public}{store}{TWILIO}\n{provider}"));
+    let ask = |token: &str| {
+        let header = format!("Authorization: Bearer {token}\r\n");
+        get(service.ops, "/api/standings", &header)
+    };
+    let counted = || get(service.ops, "/metrics", "").contains(WRONG_TOKENS_ONE);
+
+    assert!(ask(OPS_TOKEN).starts_with("HTTP/1.1 200"));
+    assert!(!counted());
+    assert!(ask("canary-ops-token-0002").starts_with("HTTP/1.1 401"));
+
+    assert!(counted());
+    let line = service.wait_for("a request to /api was refused");
+    assert_eq!((&line["level"], &line["code"]), (&json!("INFO"), &json!("invalid_token")));
+    assert!(!service.log().contains("canary-ops"), "{}", service.log());
 }
 
 #[tokio::test]
@@ -117,7 +152,7 @@ async fn what_makes_no_sense_is_a_problem() {
         ("/api/standings?after=", "invalid_request"),
         ("/api/standings?after=1&after=2", "invalid_request"),
     ] {
-        assert_eq!(get(&setup.service, path).await.code(), code, "{path}");
+        assert_eq!(ask(&setup.service, path).await.code(), code, "{path}");
     }
     for (body, code) in [
         (String::new(), "invalid_request"),
@@ -151,9 +186,9 @@ async fn it_tells_of_identities_and_standings_and_moves_them() {
     let alice = sign_in(&setup, "alice").await;
     let issuer = setup.provider.issuer();
 
-    let known = get(&setup.service, &format!("/api/identities/{alice}")).await.json();
-    let whose = get(&setup.service, &format!("/api/identities/{alice}/subject")).await.json();
-    let standings = get(&setup.service, "/api/standings?unknown=1").await.json();
+    let known = ask(&setup.service, &format!("/api/identities/{alice}")).await.json();
+    let whose = ask(&setup.service, &format!("/api/identities/{alice}/subject")).await.json();
+    let standings = ask(&setup.service, "/api/standings?unknown=1").await.json();
     let bob = json!({ "issuer": issuer, "value": "bob" });
     let path = format!("/api/identities/{alice}/subject");
     let moved = put(&setup.service, &path, bob.to_string()).await;
@@ -162,7 +197,7 @@ async fn it_tells_of_identities_and_standings_and_moves_them() {
     assert_eq!(standings["standings"], known["standings"]);
     assert_eq!(standings["next"], Value::Null);
     assert_eq!(moved.json(), json!({ "from": whose, "to": bob }));
-    assert_eq!(get(&setup.service, &path).await.json(), bob);
+    assert_eq!(ask(&setup.service, &path).await.json(), bob);
     insta::assert_json_snapshot!(known, {
         ".identity" => "[identity]",
         ".subject.issuer" => "[issuer]",
@@ -181,7 +216,7 @@ async fn it_says_when_the_store_is_away() {
     let mut setup = stage().await;
     setup.redis.stop();
 
-    let away = get(&setup.service, "/api/identities/somebody").await;
+    let away = ask(&setup.service, "/api/identities/somebody").await;
 
     assert_eq!(
         (away.status, away.code()),
