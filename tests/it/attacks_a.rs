@@ -90,7 +90,9 @@ async fn a1_a4_an_address_is_verified_only_by_json_true() {
         {
             let who = format!("mallory-{n}-{place}");
             let with_email = |twists: &[Twist]| {
-                let email = [Twist::Claim("email", Some(json!("victim@example.com")))];
+                let victim = Some(json!("victim@example.com"));
+                let email =
+                    [Twist::Claim("email", victim.clone()), Twist::Userinfo("email", victim)];
                 twists.iter().cloned().chain(email).collect()
             };
             let came = comes_in(&stage, &strict, with_email(&twists), &who).await;
@@ -106,6 +108,13 @@ async fn a1_a4_an_address_is_verified_only_by_json_true() {
             assert!(came.is_ok(), "{came:?}");
         }
     }
+    // Whoever verified one address has not verified another.
+    let another = vec![
+        Twist::Claim("email", Some(json!("victim@example.com"))),
+        Twist::Userinfo("email", Some(json!("mallory@example.com"))),
+        Twist::Userinfo("email_verified", Some(json!(true))),
+    ];
+    assert_eq!(comes_in(&stage, &strict, another, "mallory-of-two").await, denied());
     // A false in the ID token is not made true by userinfo.
     let both = vec![
         Twist::Claim("email_verified", Some(json!(false))),
