@@ -1,5 +1,4 @@
-//! What a rule can call beyond CEL's own: the functions that the documents name, and inner ones (`@…`, which no rule can spell)
-//! that stand in for operators of CEL so that what they cost is counted.
+//! What a rule can call beyond CEL's own, under the names that the documents give.
 
 use std::any::Any;
 use std::sync::{Arc, LazyLock};
@@ -7,32 +6,17 @@ use std::sync::{Arc, LazyLock};
 use aws_lc_rs::digest;
 use cel::common::functions::Function;
 use cel::common::types::{
-    CelBool, CelInt, CelList, CelMap, CelMapKey, CelString, DYN_TYPE, INT_TYPE, LIST_TYPE,
-    STRING_TYPE, Type,
+    CelBool, CelInt, CelList, CelString, INT_TYPE, LIST_TYPE, STRING_TYPE, Type,
 };
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{DeclarationError, Env, ExecutionError};
 use regex::Regex;
 use uuid::Uuid;
 
-use super::{email, steps};
+use super::{counted, email, steps};
 
-type Args<'b, 'v> = Vec<CowVal<'b, 'v>>;
-type Answer<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
-
-/// `a + b`, counted.
-pub(super) const ADD: &str = "@add";
-/// `a in b`, counted.
-pub(super) const WITHIN: &str = "@within";
-/// What a macro goes over: a list as it is; of a map its keys, sorted, for CEL leaves their order open and a decision may not.
-pub(super) const ITEMS: &str = "@items";
-/// A value that is put into a list or a map, counted with all that is in it.
-pub(super) const KEEP: &str = "@keep";
-
-/// A value that a function of CEL's reads inside a macro, counted if it is text.
-pub(super) const READ: &str = "@read";
-/// `a == b` inside a macro, counted.
-pub(super) const EQUALS: &str = "@equals";
+pub(super) type Args<'b, 'v> = Vec<CowVal<'b, 'v>>;
+pub(super) type Answer<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
 /// The functions whose errors are our own words and hold no value.
 pub(super) const OURS: [&str; 8] =
@@ -47,21 +31,16 @@ pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
 });
 
 fn register(env: &mut Env) -> Result<(), DeclarationError> {
-    let globals: [(&str, Vec<Type>, Function); 10] = [
+    let globals: [(&str, Vec<Type>, Function); 4] = [
         ("uuid5", vec![STRING_TYPE, STRING_TYPE], uuid5),
         ("sha256", vec![STRING_TYPE], sha256),
         ("lower", vec![STRING_TYPE], lower),
         ("domain", vec![STRING_TYPE], domain),
-        (ADD, vec![DYN_TYPE, DYN_TYPE], add),
-        (WITHIN, vec![DYN_TYPE, DYN_TYPE], within),
-        (ITEMS, vec![DYN_TYPE], items),
-        (KEEP, vec![DYN_TYPE], keep),
-        (READ, vec![DYN_TYPE], read),
-        (EQUALS, vec![DYN_TYPE, DYN_TYPE], equals),
     ];
     for (name, types, function) in globals {
         env.add_overload(name, name, types, function)?;
     }
+    counted::register(env)?;
     env.add_overload("matches", "matches", vec![STRING_TYPE, PATTERN_TYPE.to_owned()], matches)?;
     let members: [(&str, &str, Type, Vec<Type>, Function); 9] = [
         ("matches", "string.matches", STRING_TYPE, vec![PATTERN_TYPE.to_owned()], matches),
@@ -84,21 +63,37 @@ static PATTERN_TYPE: Type = Type::new_unspecified_type("pattern");
 
 /// A regular expression that was compiled when the rule was, as a value that `matches` takes.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(Regex);
+pub(super) struct Pattern {
+    regex: Regex,
+    /// In how many places of it one can be at once, counted in those of a simple pattern: each is tried for each character.
+    weight: usize,
+}
 
 impl Pattern {
-    /// The largest compiled form, in bytes; an ordinary pattern has a few thousand.
+    /// The largest compiled form, in bytes; one class of Unicode's, such as `\w`, has some 60,000.
     const LARGEST: usize = 256 << 10;
+    /// The largest when letters are ASCII's only: what is left then are the places in the pattern, a repetition written out.
+    const MOST_PLACES: usize = 64 << 10;
 
-    /// Compiles `text`; `None` when it is no regular expression, or one whose compiled form is larger than [`Self::LARGEST`].
+    /// Compiles `text`; `None` when it is no regular expression, or too large a one.
     pub(super) fn compile(text: &str) -> Option<Self> {
-        regex::RegexBuilder::new(text)
+        let regex = regex::RegexBuilder::new(text)
             .size_limit(Self::LARGEST)
             .dfa_size_limit(Self::LARGEST)
             .nest_limit(32)
             .build()
-            .ok()
-            .map(Self)
+            .ok()?;
+        let mut size = 1 << 10;
+        loop {
+            let mut places = regex::bytes::RegexBuilder::new(text);
+            match places.unicode(false).size_limit(size).nest_limit(32).build() {
+                Err(regex::Error::CompiledTooBig(_)) if size == Self::MOST_PLACES => return None,
+                Err(regex::Error::CompiledTooBig(_)) => size *= 2,
+                Ok(_) => return Some(Self { regex, weight: size >> 10 }),
+                // It names a class that only Unicode has.
+                Err(_) => return Some(Self { regex, weight: 8 }),
+            }
+        }
     }
 }
 
@@ -182,10 +177,10 @@ fn domain<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
 
 fn matches<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
     let pattern = args.get(1).and_then(|arg| arg.downcast_ref::<Pattern>());
-    let Pattern(pattern) = pattern.ok_or_else(|| error("matches", "takes a pattern"))?;
+    let Pattern { regex, weight } = pattern.ok_or_else(|| error("matches", "takes a pattern"))?;
     let text = text("matches", &args, 0)?;
-    steps::spend_bytes(text.len())?;
-    Ok(CowVal::owned(CelBool::from(pattern.is_match(text))))
+    steps::spend((text.len() / steps::MATCHED_BYTES_A_STEP + 1).saturating_mul(*weight))?;
+    Ok(CowVal::owned(CelBool::from(regex.is_match(text))))
 }
 
 fn lower_ascii<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
@@ -258,89 +253,4 @@ fn join<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
         joined.push_str(part);
     }
     Ok(answer(joined))
-}
-
-fn pair<'x, 'b, 'v>(
-    args: &'x Args<'b, 'v>,
-) -> Result<(&'x (dyn Val + 'v), &'x (dyn Val + 'v)), ExecutionError> {
-    match args.as_slice() {
-        [left, right] => Ok((left.as_ref(), right.as_ref())),
-        _ => Err(ExecutionError::invalid_argument_count(2, args.len())),
-    }
-}
-
-fn no_such(operator: &str, left: &dyn Val, right: &dyn Val) -> ExecutionError {
-    let types = [left, right].map(|side| side.get_type().name().to_owned());
-    ExecutionError::no_such_overload(operator, types.to_vec())
-}
-
-fn add<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    let (left, right) = pair(&args)?;
-    steps::spend(1)?;
-    // The library adds the keys of a map to a list as well, in whatever order they come.
-    if left.downcast_ref::<CelList>().is_some() && right.downcast_ref::<CelList>().is_none() {
-        return Err(no_such("_+_", left, right));
-    }
-    if left.downcast_ref::<CelString>().is_some() || left.downcast_ref::<CelList>().is_some() {
-        steps::spend_weight(left)?;
-        steps::spend_weight(right)?;
-    }
-    let adder = left.as_adder().ok_or_else(|| no_such("_+_", left, right))?;
-    let sum = adder.add(right).map_err(|error| match error {
-        ExecutionError::UnsupportedBinaryOperator(..) => no_such("_+_", left, right),
-        error => error,
-    })?;
-    Ok(CowVal::Owned(sum.into_owned()))
-}
-
-fn within<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    let (item, container) = pair(&args)?;
-    if let Some(list) = container.downcast_ref::<CelList>() {
-        steps::spend(list.inner().len())?;
-    }
-    let within = container.as_container().ok_or_else(|| no_such("@in", item, container))?;
-    let found = within.contains(item).map_err(|_| no_such("@in", item, container))?;
-    Ok(CowVal::owned(CelBool::from(found)))
-}
-
-fn items<'b, 'v>(mut args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    let range = args.pop().ok_or_else(|| ExecutionError::invalid_argument_count(1, 0))?;
-    if let Some(list) = range.downcast_ref::<CelList>() {
-        steps::spend(2 * list.inner().len())?;
-        return Ok(range);
-    }
-    let Some(map) = range.downcast_ref::<CelMap<'v>>() else {
-        let types = vec![range.get_type().name().to_owned()];
-        return Err(ExecutionError::no_such_overload("macro", types));
-    };
-    steps::spend(2 * map.inner().len())?;
-    let mut keys = map.inner().keys().collect::<Vec<&CelMapKey<'v>>>();
-    keys.sort();
-    let keys = keys.into_iter().map(|key| key.inner().clone_as_boxed());
-    Ok(CowVal::owned(CelList::from(keys.collect::<Vec<_>>())))
-}
-
-fn keep<'b, 'v>(mut args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    let value = args.pop().ok_or_else(|| ExecutionError::invalid_argument_count(1, 0))?;
-    steps::spend_weight(value.as_ref())?;
-    Ok(value)
-}
-
-fn read<'b, 'v>(mut args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    let value = args.pop().ok_or_else(|| ExecutionError::invalid_argument_count(1, 0))?;
-    if let Some(text) = value.downcast_ref::<CelString>() {
-        steps::spend_bytes(text.inner().len())?;
-    }
-    Ok(value)
-}
-
-fn equals<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
-    let (left, right) = pair(&args)?;
-    let size = |value: &dyn Val| value.as_sizer().map(|sizer| *sizer.size().inner());
-    let is_list_or_map = left.as_container().is_some();
-    // What differs in size is not compared any further.
-    if is_list_or_map && size(left) == size(right) {
-        steps::spend_weight(left)?;
-    }
-    Ok(CowVal::owned(CelBool::from(left.equals(right))))
 }

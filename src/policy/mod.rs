@@ -4,6 +4,8 @@
 //! becomes an identity and a token (`mint`), nor where claims and denials are kept (`store`, `denials`). Pure: no store, no
 //! network, and the time comes as a value.
 
+#[expect(clippy::needless_pass_by_value, reason = "the library hands arguments over by value")]
+mod counted;
 mod decision;
 mod email;
 mod explanation;
@@ -12,6 +14,7 @@ mod facts;
 #[expect(clippy::needless_pass_by_value, reason = "the library hands arguments over by value")]
 mod functions;
 mod lints;
+mod prepare;
 mod reads;
 mod rules;
 mod sample;

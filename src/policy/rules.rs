@@ -13,7 +13,7 @@ use crate::ids::{Digest, ProviderName};
 
 /// How this version understands rules: counted up when the same rules may decide otherwise over the same claims, as after a
 /// change of CEL's library that changes a golden test.
-const SEMANTICS: u32 = 1;
+const SEMANTICS: u32 = 2;
 
 /// What an operator writes; each rule a CEL expression over `claims`, `provider` and `now`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

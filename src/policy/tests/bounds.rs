@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{NOW, allowing, corp, object, policy};
 use crate::policy::rules::RuleFault;
@@ -217,4 +217,94 @@ fn ordinary_runs_are_far_from_the_bound() {
     };
 
     assert!(policy(rules).decide(&object(json!({ "groups": groups })), NOW).is_ok());
+}
+
+/// Claims of about the most that may be read, each costly in another way.
+fn costly() -> Vec<Value> {
+    let text = |length: usize| "x".repeat(length);
+    let keys = (0..3000).map(|n| (format!("{n:04}"), json!("x"))).collect::<Map<_, _>>();
+    let rest = json!({ "big": 1, "text": "x", "wrap": [[1]], "f": 1.5, "map": { "a": 1 } });
+    let documents = [
+        json!({ "many": vec!["x"; 3900], "big": vec!["x"; 4000], "wrap": [vec!["x"; 200]] }),
+        json!({ "many": vec![0; 60], "big": vec!["x"; 8000], "text": text(30_000) }),
+        json!({ "many": vec!["x"; 4000], "big": text(20_000), "text": text(20_000), "wrap": [text(20_000)] }),
+        json!({ "many": vec![json!({ "a": 1 }); 4000] }),
+        json!({ "many": keys, "big": vec![0; 2000], "map": [vec![1; 2]] }),
+        json!({ "many": [vec!["x"; 3900]], "big": vec!["x"; 3900], "wrap": [vec!["x"; 300]] }),
+    ];
+    let with_rest = |document: Value| {
+        let mut all = object(rest.clone());
+        all.extend(object(document));
+        Value::Object(all)
+    };
+    documents.into_iter().map(with_rest).collect()
+}
+
+/// Bools, or lists of such, that cost as much as they can.
+const COSTLY: &str = r"
+    claims.?big.hasValue() ; claims[?'big'].hasValue() ; optional.of(claims.big).hasValue() ; optional.ofNonZeroValue(claims.big).hasValue()
+    claims.big in claims.wrap ; claims.text in claims.wrap ; claims.big in claims.map ; claims.text in claims.map
+    claims.big == claims.big ; claims.?big == claims.?big ; claims.text == claims.text ; claims.text != claims.text ; claims.many == claims.many
+    claims.text < claims.big ; claims.text < claims.text ; claims.text >= 1 ; claims.f - claims.big == 1 ; claims.text * claims.big == 1
+    1 + claims.big == 1 ; claims.big + 1 == 1 ; claims.big + claims.big == [] ; claims.text + claims.text == ''
+    claims.big[claims.f] == 1 ; claims.map[claims.big] == 1 ; claims.map[claims.text] == 1 ; claims.map[?claims.text] == claims.?f
+    [claims.big] == [] ; {'a': claims.big} == {} ; {claims.text: 1} == {} ; [claims.?big].exists(o, o.y == o.z) ; [claims.?map].exists(o, o['a'] == o.a)
+    claims.text.contains('y') ; claims.text.startsWith(claims.text) ; size(claims.text) == 1 ; lower(claims.text) == 's'
+    claims.text.lowerAscii() == 's' ; claims.text.trim() == 's' ; claims.text.substring(1) == 's' ; claims.text.replace('x', 'y') == 's'
+    claims.text.split('x') == [] ; claims.text.split('z') == [] ; claims.big.join('') == 's' ; domain(claims.text) == 's'
+    sha256(claims.text) == 's' ; uuid5('url', claims.text) == 's' ; uuid5(claims.text, 'x') == 's' ; string(claims.text) == 's' ; int(claims.text) == 1
+    duration(claims.text) == now ; timestamp(claims.text) == now ; now.getHours(claims.text) == 1
+    claims.text.matches('^a*$') ; claims.text.matches(r'^\w+$') ; claims.text.matches('(x|y){1,180}z') ; claims.text.matches('^(x?){300}x*y')
+    claims.many.all(m, true) ; claims.big.all(m, true) ; claims.many.filter(m, true) == [] ; claims.many.exists_one(m, true)
+    claims.many.map(m, m).map(m, m).map(m, m).map(m, m).map(m, m).map(m, m).map(m, m).map(m, m).map(m, m).map(m, m) == []
+    claims.many.exists(m, m.map(a, a).map(a, a).map(a, a).map(a, a).map(a, a).map(a, a).map(a, a).map(a, a) == [1])
+    claims.f == 1 ; claims.f == claims.f ; !true ; -claims.big == 1 ; has(claims.map.b) ; type(claims.big) == int ; 'x' == 'y' ; claims.big[9999] == 1";
+
+/// Rules that ask `term` once, for each element, as often as a rule is long enough for, and both.
+fn asking(term: &str) -> Vec<String> {
+    let most = (1900 / (term.len() + 4)).clamp(1, 256);
+    let mut terms = vec![term.to_owned(); most];
+    while terms.len() > 1 {
+        let pair = |pair: &[String]| match pair {
+            [left, right] => format!("({left}||{right})"),
+            alone => alone.concat(),
+        };
+        terms = terms.chunks(2).map(pair).collect();
+    }
+    let [often] = terms.try_into().unwrap();
+    let each = |asked: &str| format!("claims.many.exists(m, {asked})");
+    vec![term.to_owned(), each(term), each(&often), each(&format!("{often} && false")), often]
+}
+
+/// The shortest of three times: others work on this machine too.
+pub(super) fn time(run: impl Fn()) -> Duration {
+    let once = || {
+        let began = Instant::now();
+        run();
+        began.elapsed()
+    };
+    let first = once();
+    if first < SHORT { first } else { first.min(once()).min(once()) }
+}
+
+/// What a rule takes at most in an unoptimised build; a pattern of hundreds of places takes five times as long, for the library of
+/// regular expressions is not optimised then.
+const SHORT: Duration = Duration::from_millis(100);
+pub(super) const LONG: Duration = Duration::from_secs(1);
+
+#[test]
+fn no_rule_takes_long_over_any_claims() {
+    let documents = costly().into_iter().map(object).collect::<Vec<_>>();
+    let terms = COSTLY.split([';', '\n']).map(str::trim).filter(|term| !term.is_empty());
+    let mut ran = 0;
+    for rule in terms.flat_map(asking) {
+        let Ok(policy) = Policy::compile(&corp(), allowing(&rule)) else { continue };
+        for claims in &documents {
+            let took = time(|| drop(policy.decide(claims, NOW)));
+
+            assert!(took < LONG, "{rule} took {took:?}");
+            ran += 1;
+        }
+    }
+    assert!(ran > 1000, "only {ran} runs");
 }

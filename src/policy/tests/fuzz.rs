@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value, json};
 
+use super::bounds::{LONG, time};
 use super::properties::POLICIES;
 use super::{NOW, allowing, corp, object};
 use crate::ids::Identity;
@@ -31,6 +32,9 @@ static DOCUMENTS: LazyLock<Vec<Map<String, Value>>> = LazyLock::new(|| {
 
 /// Decides and explains, and holds the one against the other.
 fn run(policy: &Policy, claims: &Map<String, Value>) {
+    let took = time(|| drop(policy.decide(claims, NOW)));
+    // Each may run four rules of the fuzzer's.
+    assert!(took < 4 * LONG, "{policy:?} took {took:?}");
     let decision = policy.decide(claims, NOW);
     assert_eq!(decision, policy.decide(claims, NOW));
     let explanation = policy.explain(claims, NOW);

@@ -62,9 +62,11 @@ fn the_page_names_each_limit() {
             facts::DEEPEST
         ),
         format!(
-            "| the work of one rule | {} steps: two for each element that a macro goes over, one for each {} bytes of text |",
+            "| the work of one rule | {} steps: one for each value and each {} bytes of text that it goes over, copies or compares, \
+             {} for `matches` |",
             thousands(steps::MOST),
-            steps::BYTES_A_STEP
+            steps::BYTES_A_STEP,
+            steps::MATCHED_BYTES_A_STEP
         ),
         format!("at most {} of ", thousands(decision::MOST_CONVERSATIONS)),
         format!("less than {} KB", decision::LARGEST_ATTRIBUTES >> 10),
