@@ -26,8 +26,8 @@ mod vet;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use cel::common::value::Val;
 use serde_json::{Map, Value};
@@ -87,37 +87,22 @@ impl Policy {
     /// A [`Denial`] that names the first rule that is false, fails, or yields what it may not. The identity's is not among
     /// them: it stands in [`Decision::identity`], because a subject that is bound already does not need the rule.
     pub fn decide(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Decision, Denial> {
-        let facts = self.facts(claims, now)?;
-        for rule in &self.allow {
-            rule.ask(&facts, decision::allowed)?;
-        }
-        let identity = match &self.identity {
-            None => Ok(Wanted::Default),
-            Some(rule) => rule.ask(&facts, decision::identity).map(Wanted::Is),
-        };
-        let friendly_name = match &self.friendly_name {
-            None => claims.get(NAME).and_then(Value::as_str).and_then(decision::fitting_name),
-            Some(rule) => rule.ask(&facts, decision::friendly_name)?,
-        };
-        Ok(Decision {
-            identity,
-            friendly_name,
-            role: ask(self.role.as_ref(), &facts, decision::role)?,
-            conversations: ask(self.conversations.as_ref(), &facts, decision::conversations)?
-                .unwrap_or_default(),
-            attributes: ask(self.attributes.as_ref(), &facts, decision::attributes)?,
-            token_ttl: ask::<Duration>(self.token_ttl.as_ref(), &facts, decision::token_ttl)?,
-        })
+        self.decide_on(&self.sight(claims, now), claims)
     }
 
     /// Decides as [`decide`](Self::decide) does and tells what each rule said, also those that it does not come to.
     pub fn explain(&self, claims: &Map<String, Value>, now: Timestamp) -> Explanation {
+        let sight = self.sight(claims, now);
+        let is_identity = |rule: &Rule| {
+            self.identity.as_ref().is_some_and(|identity| std::ptr::eq(identity, rule))
+        };
         let result = |rule: &Rule| {
-            let result = match self.facts(claims, now) {
+            let facts = if is_identity(rule) { sight.of_identity() } else { sight.of_rules() };
+            let result = match facts {
                 Err(denial) => {
                     RuleResult::Error(format!("not run: {} {}", denial.rule, denial.why))
                 }
-                Ok(facts) => match rule.expression.run(&facts, facts::shown) {
+                Ok(facts) => match rule.expression.run(facts, facts::shown) {
                     Ok(value) => RuleResult::Value(value),
                     Err(error) => {
                         RuleResult::Error(Failure::of(error.as_ref(), |_| true).to_string())
@@ -127,13 +112,44 @@ impl Policy {
             let expression = rule.expression.text().to_owned();
             ExplainedRule { rule: rule.name.clone(), expression, result }
         };
-        let outcome = match self.decide(claims, now) {
+        let outcome = match self.decide_on(&sight, claims) {
             Ok(decision) => Outcome::Allowed(serde_json::json!(decision)),
             Err(Denial { rule, why, message }) => {
                 Outcome::Denied { rule, why: why.to_string(), message }
             }
         };
         Explanation { now: now.to_string(), rules: self.rules().map(result).collect(), outcome }
+    }
+
+    fn decide_on(
+        &self,
+        sight: &Sight<'_>,
+        claims: &Map<String, Value>,
+    ) -> Result<Decision, Denial> {
+        let facts = sight.of_rules()?;
+        for rule in &self.allow {
+            rule.ask(facts, decision::allowed)?;
+        }
+        let identity = match &self.identity {
+            None => Ok(Wanted::Default),
+            Some(rule) => sight
+                .of_identity()
+                .and_then(|facts| rule.ask(facts, decision::identity))
+                .map(Wanted::Is),
+        };
+        let friendly_name = match &self.friendly_name {
+            None => claims.get(NAME).and_then(Value::as_str).and_then(decision::fitting_name),
+            Some(rule) => rule.ask(facts, decision::friendly_name)?,
+        };
+        Ok(Decision {
+            identity,
+            friendly_name,
+            role: ask(self.role.as_ref(), facts, decision::role)?,
+            conversations: ask(self.conversations.as_ref(), facts, decision::conversations)?
+                .unwrap_or_default(),
+            attributes: ask(self.attributes.as_ref(), facts, decision::attributes)?,
+            token_ttl: ask::<Duration>(self.token_ttl.as_ref(), facts, decision::token_ttl)?,
+        })
     }
 
     /// A digest of everything that can change a decision: the rules, what they are told of the provider, and how this version
@@ -170,24 +186,42 @@ impl Policy {
             || self.reads.claim(GROUPS) && matches!(name, CLAIM_NAMES | HAS_GROUPS)
     }
 
+    /// What the rules see. Claims that only the identity rule cannot be run on keep nobody out: the subject may have its identity.
+    fn sight<'a>(&'a self, claims: &'a Map<String, Value>, now: Timestamp) -> Sight<'a> {
+        let all = self.facts(self.rules(), &self.reads, claims, now);
+        match &self.identity {
+            Some(identity) if all.is_err() => {
+                let others = self.rules_but_identity();
+                let rules = self.facts(others.clone(), &Reads::of_all(others), claims, now);
+                let reads = identity.expression.reads();
+                Sight {
+                    rules,
+                    identity: Some(self.facts(iter::once(identity), reads, claims, now)),
+                }
+            }
+            _ => Sight { rules: all, identity: None },
+        }
+    }
+
+    /// The facts for `rules`, which read what is in `reads`; a denial is in the name of the first that reads the claim.
     fn facts<'a>(
         &'a self,
+        mut rules: impl Iterator<Item = &'a Rule>,
+        reads: &Reads,
         claims: &'a Map<String, Value>,
         now: Timestamp,
     ) -> Result<Facts<'a>, Denial> {
-        if self.reads.claim(GROUPS) && lacks_groups(claims) {
-            return Err(self.denial_for(GROUPS, Why::GroupsOverage));
+        let mut denial = |claim: &str, why| {
+            let rule = rules.find(|rule| rule.expression.reads().claim(claim));
+            let rule = rule.map_or_else(String::new, |rule| rule.name.clone());
+            Denial { rule, why, message: None }
+        };
+        if reads.claim(GROUPS) && lacks_groups(claims) {
+            return Err(denial(GROUPS, Why::GroupsOverage));
         }
-        let read = |name: &str| self.reads.claim(name);
-        let claims = facts::claims(claims, read, self.string_email_verified)
-            .map_err(|claim| self.denial_for(claim, Why::ClaimsTooLarge))?;
+        let claims = facts::claims(claims, |name| reads.claim(name), self.string_email_verified)
+            .map_err(|claim| denial(claim, Why::ClaimsTooLarge))?;
         Ok(Facts::new(claims, self.provider.as_str(), now, &self.patterns))
-    }
-
-    /// A denial in the name of the first rule that reads `claim`.
-    fn denial_for(&self, claim: &str, why: Why) -> Denial {
-        let rule = self.rules().find(|rule| rule.expression.reads().claim(claim));
-        Denial { rule: rule.map_or_else(String::new, |rule| rule.name.clone()), why, message: None }
     }
 
     fn identity_text(&self) -> Option<&str> {
@@ -195,16 +229,40 @@ impl Policy {
     }
 
     /// All rules, in the order in which they are run.
-    fn rules(&self) -> impl Iterator<Item = &Rule> {
-        let others = [
-            &self.identity,
+    fn rules(&self) -> impl Iterator<Item = &Rule> + Clone {
+        self.allow.iter().chain(&self.identity).chain(self.rules_after_identity())
+    }
+
+    fn rules_but_identity(&self) -> impl Iterator<Item = &Rule> + Clone {
+        self.allow.iter().chain(self.rules_after_identity())
+    }
+
+    fn rules_after_identity(&self) -> impl Iterator<Item = &Rule> + Clone {
+        let rules = [
             &self.friendly_name,
             &self.role,
             &self.conversations,
             &self.attributes,
             &self.token_ttl,
         ];
-        self.allow.iter().chain(others.into_iter().flatten())
+        rules.into_iter().flatten()
+    }
+}
+
+/// What the rules of a policy see of one person's claims, or whom it denies because there is nothing that they may be run on.
+struct Sight<'a> {
+    rules: Result<Facts<'a>, Denial>,
+    /// What the identity rule sees where that is not the same.
+    identity: Option<Result<Facts<'a>, Denial>>,
+}
+
+impl<'a> Sight<'a> {
+    fn of_rules(&self) -> Result<&Facts<'a>, Denial> {
+        self.rules.as_ref().map_err(Clone::clone)
+    }
+
+    fn of_identity(&self) -> Result<&Facts<'a>, Denial> {
+        self.identity.as_ref().unwrap_or(&self.rules).as_ref().map_err(Clone::clone)
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
 
+use super::Rule;
+
 /// What an expression reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reads {
@@ -36,12 +38,17 @@ impl Reads {
         *self == Self::default()
     }
 
-    /// What either reads.
-    pub(super) fn join(&mut self, other: &Self) {
-        self.claims.extend(other.claims.iter().cloned());
-        self.all_claims |= other.all_claims;
-        self.now |= other.now;
-        self.provider |= other.provider;
+    /// What any of `rules` reads.
+    pub(super) fn of_all<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
+        let mut all = Self::default();
+        for Self { claims, all_claims, now, provider } in rules.map(|rule| rule.expression.reads())
+        {
+            all.claims.extend(claims.iter().cloned());
+            all.all_claims |= all_claims;
+            all.now |= now;
+            all.provider |= provider;
+        }
+        all
     }
 
     fn add(&mut self, expr: &IdedExpr) {

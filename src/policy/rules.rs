@@ -15,6 +15,9 @@ use crate::ids::{Digest, ProviderName};
 /// change of CEL's library that changes a golden test.
 const SEMANTICS: u32 = 2;
 
+/// The most rules under `allow`. All of them are run to explain a denial, each with steps of its own.
+pub(super) const MOST_ALLOW: usize = 32;
+
 /// What an operator writes; each rule a CEL expression over `claims`, `provider` and `now`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -107,9 +110,7 @@ impl Policy {
         if !compiler.faults.is_empty() {
             return Err(compiler.faults);
         }
-        let mut reads = Reads::default();
-        policy.rules().for_each(|rule| reads.join(rule.expression.reads()));
-        policy.reads = reads;
+        policy.reads = Reads::of_all(policy.rules());
         policy.lints = policy.find_lints();
         let problems = policy.check_acknowledgements().into_iter();
         let faults = problems
@@ -135,6 +136,11 @@ impl Compiler<'_> {
             let mend =
                 "Say who may come in; \"true\" lets in everybody whom the provider signs in.";
             self.fault("allow", Problem::new("is empty", mend));
+        }
+        if rules.len() > MOST_ALLOW {
+            let mend =
+                "Write several of them as one, with &&; the rules of one message belong together.";
+            self.fault("allow", Problem::new("has more than 32 rules", mend));
         }
         let mut allow = Vec::new();
         for (place, AllowRule { rule, message }) in rules.into_iter().enumerate() {

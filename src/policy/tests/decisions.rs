@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::{NOW, allowing, corp, object, policy};
 use crate::clock::Timestamp;
 use crate::ids::{Identity, IdentityError};
-use crate::policy::{AllowRule, Decision, Denial, Failure, Outcome, Policy, Rules, Wanted, Why};
+use crate::policy::{
+    AllowRule, Decision, Denial, ExplainedRule, Failure, Outcome, Policy, RuleResult, Rules,
+    Wanted, Why,
+};
 
 fn decide(rules: Rules, claims: Value) -> Result<Decision, Denial> {
     policy(rules).decide(&object(claims), NOW)
@@ -122,6 +125,58 @@ fn a_failing_identity_rule_denies_nobody_who_is_bound() {
 
     let denial = decision.identity.unwrap_err();
     assert_eq!(denial.to_string(), "identity fails: id is missing");
+}
+
+#[test]
+fn claims_that_only_the_identity_rule_cannot_be_run_on_deny_nobody_who_is_bound() {
+    let by_groups = "'x' in claims.groups ? claims.id : claims.sub";
+    let deep = (0..40).fold(json!(1), |inner, _| json!([inner]));
+    let long = "x".repeat(40_000);
+    for (identity, role, claims, expected) in [
+        (by_groups, None, json!({ "hasgroups": true }), Some(Why::GroupsOverage)),
+        ("claims.id", None, json!({ "id": deep }), Some(Why::ClaimsTooLarge)),
+        ("claims.id", None, json!({ "id": vec![0; 9000] }), Some(Why::ClaimsTooLarge)),
+        // Each is small enough alone, and both together are not.
+        (
+            "claims.long.substring(0, 3)",
+            Some("claims.role.substring(0, 3)"),
+            json!({ "long": long, "role": long }),
+            None,
+        ),
+    ] {
+        let rules = || Rules {
+            identity: Some(identity.to_owned()),
+            role: role.map(ToOwned::to_owned),
+            ..allowing("true")
+        };
+
+        let decision = decide(rules(), claims.clone()).unwrap();
+
+        let denied = decision.identity.clone().err();
+        let told = denied.map(|denial| (denial.rule, denial.why));
+        assert_eq!(told, expected.map(|why| ("identity".to_owned(), why)), "{identity}");
+        let explanation = policy(rules()).explain(&object(claims), NOW);
+        assert_eq!(explanation.outcome, Outcome::Allowed(json!(decision)));
+        let is_run = |rule: &ExplainedRule| matches!(rule.result, RuleResult::Value(_));
+        let identity = explanation.rules.iter().find(|rule| rule.rule == "identity").unwrap();
+        assert_eq!(is_run(identity), decision.identity.is_ok(), "{identity:?}");
+        assert!(explanation.rules.iter().all(|rule| rule.rule == "identity" || is_run(rule)));
+    }
+    let rules = Rules { identity: Some(by_groups.to_owned()), ..allowing("'x' in claims.groups") };
+    let denial = decide(rules, json!({ "hasgroups": true })).unwrap_err();
+    assert_eq!((denial.rule.as_str(), denial.why), ("allow[0]", Why::GroupsOverage));
+}
+
+#[test]
+fn an_allow_list_is_bounded() {
+    let rules = |count| Rules {
+        allow: vec![AllowRule { rule: "claims.a".to_owned(), message: None }; count],
+        ..Rules::default()
+    };
+
+    assert!(Policy::compile(&corp(), rules(32)).is_ok());
+    let faults = Policy::compile(&corp(), rules(33)).unwrap_err();
+    assert_eq!((faults[0].rule.as_str(), faults[0].problem), ("allow", "has more than 32 rules"));
 }
 
 #[test]

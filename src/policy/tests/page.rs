@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{decision, expression, facts, lints, steps, syntax, vet};
+use super::super::{decision, expression, facts, lints, rules, steps, syntax, vet};
 
 const PAGE: &str = include_str!("../../../docs/POLICY.md");
 
@@ -48,6 +48,7 @@ fn the_page_names_each_limit() {
     let thousands = |number: usize| format!("{},{:03}", number / 1000, number % 1000);
     let macros = "macros (`all`, `exists`, `exists_one`, `filter`, `map`) in one rule";
     for limit in [
+        format!("| rules under `allow` | {} |", rules::MOST_ALLOW),
         format!("| an expression | {} KiB |", expression::LONGEST >> 10),
         format!(
             "| its nesting | {} brackets in each other, {} operators and calls |",
