@@ -171,16 +171,41 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
 fn table(text: &str) -> Result<Table, Vec<Fault>> {
     let (_, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let mend = |error: &toml::de::Error| format!("The parser says: {}.", error.message());
-        return Err(errors.iter().map(|error| not_toml(text, error, mend(error))).collect());
+        let mut faults = Vec::new();
+        let mut last = None;
+        for error in &errors {
+            let line = before(text, error).matches('\n').count();
+            // What the parser finds in a line after the first error follows from it.
+            if last.replace(line) == Some(line) {
+                continue;
+            }
+            let hint = if is_in_policy(text, error) {
+                " CEL's text stands in single quotes, '…', inside TOML's double ones."
+            } else {
+                ""
+            };
+            let mend = format!("The parser says: {}.{hint}", error.message());
+            faults.push(not_toml(text, error, mend));
+        }
+        return Err(faults);
     }
     let mend = "A number there is too big.".to_owned();
     text.parse().map_err(|error| vec![not_toml(text, &error, mend)])
 }
 
+/// Whether the last table that is opened before the error is a policy.
+fn is_in_policy(text: &str, error: &toml::de::Error) -> bool {
+    let opens = |line: &&str| line.starts_with('[') && line.ends_with(']');
+    let last = before(text, error).lines().map(str::trim).rfind(opens);
+    last == Some("[provider.policy]")
+}
+
+fn before<'t>(text: &'t str, error: &toml::de::Error) -> &'t str {
+    error.span().and_then(|span| text.get(..span.start)).unwrap_or_default()
+}
+
 fn not_toml(text: &str, error: &toml::de::Error, mend: String) -> Fault {
-    let start = error.span().map_or(0, |span| span.start);
-    let before = text.get(..start).unwrap_or(text);
+    let before = before(text, error);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
     Fault { key: format!("line {line}, column {column}"), problem: "is not TOML", mend }

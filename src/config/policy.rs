@@ -25,7 +25,8 @@ pub(super) fn read(
         let rule = policy.required("allow", &ALLOW);
         rule.map(|rule| vec![AllowRule { rule, message: None }])
     } else {
-        policy.each("allow", |one| {
+        let mend = "Write { rule = \"…\" }; a message for the person may stand beside it.";
+        policy.each_as("allow", mend, |one| {
             let rule = one.required("rule", &ALLOW);
             let message = one.optional("message", &MESSAGE, None);
             Some(AllowRule { rule: rule?, message: message? })
@@ -60,7 +61,13 @@ pub(super) fn read(
             for fault in faults {
                 let key =
                     if is_one { fault.rule.replace("allow[0].rule", "allow") } else { fault.rule };
-                policy.fault::<()>(&key, fault.problem, &fault.mend);
+                // The one value that faults show: what is plainly a rule is no secret.
+                let mut mend = fault.mend;
+                for line in fault.excerpt.iter().flat_map(|excerpt| excerpt.lines()) {
+                    mend += "\n      ";
+                    mend += line;
+                }
+                policy.fault::<()>(&key, fault.problem, &mend);
             }
             None
         }
@@ -95,6 +102,9 @@ pub(super) fn warn(root: &mut Section<'_, '_>, policies: &[(&Policy, &str)]) {
                 "Remove it, so that it cannot hide what comes later.",
             );
         }
+        for rule in policy.rules_for_nobody() {
+            root.warn(&at(rule), "is false for everybody: it lets in nobody.");
+        }
         let rules = policy.rules_for_twilio().collect::<Vec<_>>().join(", ");
         if !rules.is_empty() {
             let told = format!("decides {rules}: kept and shown, but not yet written to Twilio.");
@@ -107,7 +117,7 @@ fn warn_of(root: &mut Section<'_, '_>, place: &str, lint: &Lint) {
     if lint.acknowledged.is_none() {
         let Lint { name, why, mend, .. } = lint;
         root.warn(
-            place,
+            &format!("{name}  {place}"),
             &format!("{why}. {mend} If it is no harm here, acknowledge {name} with a reason."),
         );
     }
@@ -193,12 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_names_its_key_and_quotes_nothing() {
-        let faults = parse(&["allow = \"hunter2 = secret\"\nidentity = \"hunter2\"\nrole = \"claims.exp\"\ntoken_ttl = \"duration('1s')\""], &[]).unwrap_err();
+    fn every_fault_names_its_key_and_shows_a_rule_at_most() {
+        let faults = parse(&["allow = \"hunter2 = claims.secret\"\nidentity = \"hunter2\"\nrole = \"claims.exp\"\ntoken_ttl = \"duration('1s')\""], &[]).unwrap_err();
         assert_eq!(
             faults,
             [
-                "provider[0].policy.allow is not an expression. At character 9: Write == to compare.",
+                "provider[0].policy.allow is not an expression. At character 9: Write == to compare.\n      hunter2 = claims.secret\n              ^",
                 "provider[0].policy.identity uses a variable that there is not. At character 1: There are claims, provider and now; text stands in quotes, a claim is claims.name.",
                 "provider[0].policy.role yields the wrong type. It must be a string; over ordinary claims it is of type int.",
                 "provider[0].policy.token_ttl can never hold. It reads no claim, and always yields a value that is shorter than a minute.",
@@ -209,7 +219,10 @@ mod tests {
             ("allow = []", "provider[0].policy.allow is empty."),
             ("allow = true", "provider[0].policy.allow is not a string."),
             ("allow = \"\"", "provider[0].policy.allow is empty."),
-            ("allow = [\"true\"]", "provider[0].policy.allow[0] is not a table."),
+            (
+                "allow = [\"hunter2\"]",
+                "provider[0].policy.allow[0] is not a table. Write { rule = \"…\" }; a message for the person may stand beside it.",
+            ),
             (
                 "allow = [{ rule = \"true\" }, { message = \"x\" }]",
                 "provider[0].policy.allow[1].rule is missing.",
@@ -259,7 +272,9 @@ mod tests {
         let alone = warnings(&[by_id]);
         assert_eq!(alone.len(), 1, "{alone:?}");
         assert!(
-            alone[0].starts_with("provider[0].policy.identity could begin with guest-"),
+            alone[0].starts_with(
+                "guest_namespace  provider[0].policy.identity could begin with guest-"
+            ),
             "{alone:?}"
         );
         assert!(
@@ -270,7 +285,7 @@ mod tests {
         assert_eq!(together.len(), 2, "{together:?}");
         assert!(
             together[1].starts_with(
-                "provider[1].policy.identity could yield an identity for somebody at partner"
+                "meeting_identities  provider[1].policy.identity could yield an identity for somebody at partner"
             ),
             "{together:?}"
         );
@@ -290,5 +305,32 @@ mod tests {
                 "provider[0].policy decides role, attributes: kept and shown, but not yet written to Twilio."
             ]
         );
+    }
+
+    #[test]
+    fn a_rule_that_lets_in_nobody_is_said_to() {
+        let warnings = |policy: &str| parse(&[policy], &[]).unwrap().warnings;
+
+        let one = warnings("allow = [{ rule = \"claims.a\" }, { rule = \"1 == 2\" }]");
+        assert_eq!(one, ["provider[0].policy.allow[1] is false for everybody: it lets in nobody."]);
+        assert_eq!(warnings("allow = \"true\""), [""; 0]);
+        assert_eq!(warnings("allow = \"claims.a\""), [""; 0]);
+    }
+
+    #[test]
+    fn a_double_quote_in_a_rule_is_one_fault_that_says_so() {
+        let faults = |policy: &str| parse(&[policy], &[]).unwrap_err();
+        let hint = "CEL's text stands in single quotes, '…', inside TOML's double ones.";
+
+        for policy in [
+            "allow = \"claims.a == \"x\"\"",
+            "allow = [\n{ rule = \"claims.a == \"x\" && \"y\" in claims.b\" },\n]",
+        ] {
+            let told = faults(policy);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].ends_with(hint), "{told:?}");
+        }
+        let elsewhere = faults("allow = \"true\"\n[session]\nidle = \"a\"b\"");
+        assert!(!elsewhere[0].contains(hint), "{elsewhere:?}");
     }
 }

@@ -95,7 +95,7 @@ pub enum Failure {
     #[error("{} is missing", .0.as_deref().unwrap_or("a key that the rule computes"))]
     Missing(Option<String>),
     /// An operator or function has no meaning for values of these types.
-    #[error("{operation} takes no ({types})")]
+    #[error("{operation} takes no ({types}){}", instead(.operation, .types))]
     Types {
         /// `<`, `startsWith`.
         operation: String,
@@ -158,6 +158,14 @@ impl Failure {
             ExecutionError::IndexOutOfBounds(_) => Self::Index,
             _ => Self::Other,
         }
+    }
+}
+
+/// What was meant, where that is plain.
+fn instead(operation: &str, types: &str) -> &'static str {
+    match operation {
+        "contains" if types.starts_with("list") => ": whether a list holds x is asked by x in list",
+        _ => "",
     }
 }
 

@@ -7,8 +7,9 @@ use cel::common::value::{CowVal, Val};
 use cel::{Context, ExecutionError, IdedExpr, Value};
 
 use super::functions::{ENVIRONMENT, Pattern};
+use super::problem::Problem;
 use super::reads::{Reads, children, literal};
-use super::vet::{self, Problem};
+use super::vet;
 use super::{facts::Facts, prepare, steps, syntax};
 
 /// The longest expression, in bytes. A rule that people can read is far shorter.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use cel::IdedExpr;
 use cel::common::ast::Expr;
 
+use super::problem::Problem;
 use super::reads::{children, claim_of, literal};
 use super::shape::{Fixed, Shape};
-use super::vet::Problem;
 use super::{Acknowledged, Policy, Rule};
 
 /// Something dangerous in a policy.

@@ -14,7 +14,9 @@ mod facts;
 #[expect(clippy::needless_pass_by_value, reason = "the library hands arguments over by value")]
 mod functions;
 mod lints;
+mod names;
 mod prepare;
+mod problem;
 mod reads;
 mod rules;
 mod sample;
@@ -172,6 +174,16 @@ impl Policy {
     /// Each rule's name and text, in the order in which they are run.
     pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
         self.rules().map(|rule| (rule.name.as_str(), rule.expression.text()))
+    }
+
+    /// The names of those `allow` rules that read nothing and are false.
+    pub fn rules_for_nobody(&self) -> impl Iterator<Item = &str> {
+        let is_false = |rule: &&Rule| {
+            let (none, reads) = (Map::new(), rule.expression.reads());
+            let facts = self.facts(iter::empty(), reads, &none, sample::NOW);
+            reads.nothing() && facts.is_ok_and(|facts| rule.ask(&facts, decision::allowed).is_err())
+        };
+        self.allow.iter().filter(is_false).map(|rule| rule.name.as_str())
     }
 
     /// The names of those rules whose values belong at Twilio.

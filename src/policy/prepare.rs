@@ -92,7 +92,7 @@ impl Preparing<'_> {
             operators::IN => counted::WITHIN.clone_into(&mut call.func_name),
             // What is written out is short.
             operators::EQUALS | operators::NOT_EQUALS if !call.args.iter().any(is_literal) => {
-                self.equals(call);
+                equals(call);
             }
             operators::INDEX => match call.args.as_mut_slice() {
                 [container, key] if is_literal(key) => self.open(container),
@@ -122,22 +122,22 @@ impl Preparing<'_> {
         }
     }
 
-    fn equals(&mut self, call: &mut CallExpr) {
-        let is_not = call.func_name == operators::NOT_EQUALS;
-        counted::EQUALS.clone_into(&mut call.func_name);
-        if is_not {
-            let equals = IdedExpr { id: 0, expr: Expr::Call(std::mem::take(call)) };
-            operators::LOGICAL_NOT.clone_into(&mut call.func_name);
-            call.args = vec![equals];
-        }
-    }
-
     fn pattern(&mut self, call: &mut CallExpr) {
         let pattern = call.args.last().and_then(literal).and_then(Pattern::compile);
         if let (Some(pattern), Some(argument)) = (pattern, call.args.last_mut()) {
             argument.expr = Expr::Ident(Facts::pattern_variable(self.patterns.len()));
             self.patterns.push(pattern);
         }
+    }
+}
+
+fn equals(call: &mut CallExpr) {
+    let is_not = call.func_name == operators::NOT_EQUALS;
+    counted::EQUALS.clone_into(&mut call.func_name);
+    if is_not {
+        let equals = IdedExpr { id: 0, expr: Expr::Call(std::mem::take(call)) };
+        operators::LOGICAL_NOT.clone_into(&mut call.func_name);
+        call.args = vec![equals];
     }
 }
 

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::expression::Expression;
 use super::facts::{self, Facts};
 use super::functions::Pattern;
+use super::problem::Problem;
 use super::reads::Reads;
-use super::vet::Problem;
 use super::{Policy, Rule, Why, decision, sample};
 use crate::ids::{Digest, ProviderName};
 
@@ -59,7 +59,7 @@ pub struct Acknowledged {
     pub reason: String,
 }
 
-/// One thing that is wrong with the rules. It never quotes them.
+/// One thing that is wrong with the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleFault {
     /// Where: `allow[1].rule`, `identity`.
@@ -68,6 +68,8 @@ pub struct RuleFault {
     pub problem: &'static str,
     /// What to do about it, a sentence.
     pub mend: String,
+    /// The rule around the place, and on a second line a mark below it; of what is plainly a rule, for that is no secret.
+    pub excerpt: Option<String>,
 }
 
 impl Policy {
@@ -114,7 +116,12 @@ impl Policy {
         policy.lints = policy.find_lints();
         let problems = policy.check_acknowledgements().into_iter();
         let faults = problems
-            .map(|(rule, Problem { problem, mend })| RuleFault { rule, problem, mend })
+            .map(|(rule, Problem { what, mend, excerpt })| RuleFault {
+                rule,
+                problem: what,
+                mend,
+                excerpt,
+            })
             .collect::<Vec<_>>();
         if faults.is_empty() { Ok(policy) } else { Err(faults) }
     }
@@ -127,8 +134,8 @@ struct Compiler<'p> {
 }
 
 impl Compiler<'_> {
-    fn fault(&mut self, rule: &str, Problem { problem, mend }: Problem) {
-        self.faults.push(RuleFault { rule: rule.to_owned(), problem, mend });
+    fn fault(&mut self, rule: &str, Problem { what, mend, excerpt }: Problem) {
+        self.faults.push(RuleFault { rule: rule.to_owned(), problem: what, mend, excerpt });
     }
 
     fn allow(&mut self, rules: Vec<AllowRule>) -> Vec<Rule> {

@@ -1,10 +1,12 @@
 //! From text to a syntax tree, with words for what cannot be read.
 
+use std::borrow::Cow;
+
 use cel::common::ast::SourceInfo;
 use cel::{IdedExpr, ParseError};
 
 use super::functions::ENVIRONMENT;
-use super::vet::Problem;
+use super::problem::Problem;
 
 /// The deepest that brackets may stand in brackets.
 pub(super) const DEEPEST: usize = 24;
@@ -19,7 +21,7 @@ const STACK: usize = 16 << 20;
 /// Where it cannot be read, and why. One problem only: what the parser says after the first is guesswork.
 pub(super) fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), Problem> {
     if let Some((at, mend)) = slip(text) {
-        return Err(Problem::at(text, at, NOT_AN_EXPRESSION, mend));
+        return Err(Problem::at(text, at, NOT_AN_EXPRESSION, &mend));
     }
     let parsed = std::thread::scope(|scope| {
         let parse = || ENVIRONMENT.parser().parse_with_source_info(text);
@@ -42,65 +44,129 @@ fn hopeless() -> Problem {
 }
 
 /// What people write who know other languages better, or nest too deeply: where, and what to write instead. What stands in quotes
-/// is left out.
-fn slip(text: &str) -> Option<(usize, &'static str)> {
-    let mut open: Option<char> = None;
-    let mut escaped = false;
+/// is left out, but for escapes that there are not.
+fn slip(text: &str) -> Option<(usize, Cow<'static, str>)> {
+    let mut open: Option<Quote> = None;
     let mut word = String::new();
     let mut depth = 0_usize;
     let characters = text.chars().collect::<Vec<_>>();
     for (at, &c) in characters.iter().enumerate() {
-        if let Some(quote) = open {
-            if escaped || c != quote {
-                escaped = c == '\\' && !escaped;
-                continue;
+        if let Some(quote) = &mut open {
+            match quote.next(c) {
+                Within::Text => {}
+                Within::NoEscape => return Some((at - 1, no_escape(c).into())),
+                Within::End => open = None,
             }
-            open = None;
             continue;
         }
-        let (before, after) = (at.checked_sub(1).map(|at| characters[at]), characters.get(at + 1));
-        match c {
-            '\'' | '"' => open = Some(c),
-            '(' | '[' | '{' if depth == DEEPEST => {
-                return Some((
-                    at,
-                    "It is nested too deeply: write several rules, or a list with `in`.",
-                ));
-            }
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '‘' | '’' | '“' | '”' | '„' => {
-                return Some((at, "Write text in straight quotes, '…'."));
-            }
-            '=' if !matches!(before, Some('=' | '!' | '<' | '>')) && after != Some(&'=') => {
-                return Some((at, "Write == to compare."));
-            }
-            '&' if before != Some('&') && after != Some(&'&') => {
-                return Some((at, "Write && for \"and\"."));
-            }
-            '|' if before != Some('|') && after != Some(&'|') => {
-                return Some((at, "Write || for \"or\"."));
-            }
-            _ => {}
+        if matches!(c, '\'' | '"') {
+            let is_raw = matches!(word.as_str(), "r" | "R" | "br" | "bR" | "Br" | "BR");
+            open = Some(Quote::open(&characters[at..], is_raw));
+            word.clear();
+            continue;
+        }
+        if let Some(mend) = character_slip(&characters, at, &mut depth) {
+            return Some((at, mend.into()));
         }
         if c.is_alphanumeric() || matches!(c, '_' | '.') {
             word.push(c);
             continue;
         }
-        if let Some(mend) = word_slip(&word) {
-            return Some((at - word.chars().count(), mend));
+        let from = at - word.chars().count();
+        if let Some(mend) = word_slip(&characters, from, &word) {
+            return Some((from, mend.into()));
         }
         word.clear();
     }
-    let mend = word_slip(&word)?;
-    Some((characters.len() - word.chars().count(), mend))
+    let from = characters.len() - word.chars().count();
+    word_slip(&characters, from, &word).map(|mend| (from, mend.into()))
 }
 
-fn word_slip(word: &str) -> Option<&'static str> {
+/// Text in quotes, one or three on either side.
+struct Quote {
+    end: char,
+    is_raw: bool,
+    /// How many there are on a side, how many of those that open it are still to come, and how many that close it have come.
+    count: usize,
+    opening: usize,
+    closing: usize,
+    escaped: bool,
+}
+
+enum Within {
+    Text,
+    NoEscape,
+    End,
+}
+
+impl Quote {
+    fn open(characters: &[char], is_raw: bool) -> Self {
+        let end = characters[0];
+        let count = if characters.starts_with(&[end; 3]) { 3 } else { 1 };
+        Self { end, is_raw, count, opening: count - 1, closing: 0, escaped: false }
+    }
+
+    fn next(&mut self, c: char) -> Within {
+        if self.opening > 0 {
+            self.opening -= 1;
+            return Within::Text;
+        }
+        if std::mem::take(&mut self.escaped) {
+            let is_escape = matches!(
+                c,
+                'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | 'x' | 'X' | 'u' | 'U' | '0'..='3'
+            ) || matches!(c, '\\' | '?' | '"' | '\'' | '`');
+            return if is_escape { Within::Text } else { Within::NoEscape };
+        }
+        self.escaped = c == '\\' && !self.is_raw;
+        self.closing = if c == self.end { self.closing + 1 } else { 0 };
+        if self.closing == self.count { Within::End } else { Within::Text }
+    }
+}
+
+fn no_escape(c: char) -> String {
+    format!("`\\{c}` is no escape. For a pattern write r'…', or double the backslash.")
+}
+
+fn character_slip(characters: &[char], at: usize, depth: &mut usize) -> Option<&'static str> {
+    let (before, after) = (at.checked_sub(1).map(|at| characters[at]), characters.get(at + 1));
+    match characters[at] {
+        '(' | '[' | '{' if *depth == DEEPEST => {
+            Some("It is nested too deeply: write several rules, or a list with `in`.")
+        }
+        '(' | '[' | '{' => {
+            *depth += 1;
+            None
+        }
+        ')' | ']' | '}' => {
+            *depth = depth.saturating_sub(1);
+            None
+        }
+        '‘' | '’' | '“' | '”' | '„' => Some("Write text in straight quotes, '…'."),
+        '=' if after == Some(&'>') => Some(ELEMENTS),
+        '=' if !matches!(before, Some('=' | '!' | '<' | '>')) && after != Some(&'=') => {
+            Some("Write == to compare.")
+        }
+        '&' if before != Some('&') && after != Some(&'&') => Some("Write && for \"and\"."),
+        '|' if before != Some('|') && after != Some(&'|') => Some("Write || for \"or\"."),
+        _ => None,
+    }
+}
+
+const ELEMENTS: &str =
+    "Write list.filter(g, …) or list.exists(g, …), where g is what each element is called.";
+
+fn word_slip(characters: &[char], from: usize, word: &str) -> Option<&'static str> {
+    // `claims.?or` is a claim's name.
+    if from >= 2 && characters[from - 2..from] == ['.', '?'] {
+        return None;
+    }
     match word {
         "and" | "AND" => Some("Write && for \"and\"."),
         "or" | "OR" => Some("Write || for \"or\"."),
         "not" | "NOT" => Some("Write ! for \"not\"."),
+        "if" | "then" | "else" => Some("Write a ? b : c for \"if a then b else c\"."),
+        "for" | "lambda" => Some(ELEMENTS),
         "True" | "TRUE" => Some("Write true."),
         "False" | "FALSE" => Some("Write false."),
         "None" | "nil" | "undefined" => {

@@ -1,113 +1,19 @@
 //! What a rule may not be, found before it is ever run on somebody's claims.
 
 use cel::IdedExpr;
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SourceInfo, operators};
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators,
+};
 
 use super::functions::Pattern;
+use super::names::{GLOBALS, MEMBERS, OPTIONALS, TYPES, VARIABLES, is_known, meant, nearest};
+use super::problem::Problem;
 use super::reads::{children, literal};
-
-/// What is wrong with an expression, and what to do. Never quotes it, as no fault of the configuration quotes a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) problem: &'static str,
-    pub(super) mend: String,
-}
-
-impl Problem {
-    /// A problem of the whole expression.
-    pub(super) fn new(problem: &'static str, mend: &str) -> Self {
-        Self { problem, mend: mend.to_owned() }
-    }
-
-    /// A problem at the character `at` of `text`, counted from 0.
-    pub(super) fn at(text: &str, at: usize, problem: &'static str, mend: &str) -> Self {
-        let before = text.chars().take(at).collect::<String>();
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        let place = if text.contains('\n') {
-            format!("line {}, character {column}", before.matches('\n').count() + 1)
-        } else {
-            format!("character {column}")
-        };
-        Self { problem, mend: format!("At {place}: {mend}") }
-    }
-}
 
 /// The deepest syntax tree, in nodes. Each takes a stack frame of the interpreter.
 pub(super) const DEEPEST: usize = 48;
 /// The most macros in one rule: each may go over all elements of a claim.
 pub(super) const MOST_MACROS: usize = 16;
-
-const VARIABLES: [&str; 3] = ["claims", "now", "provider"];
-const TYPES: [&str; 10] = [
-    "bool",
-    "double",
-    "int",
-    "list",
-    "map",
-    "null_type",
-    "string",
-    "type",
-    "uint",
-    "optional_type",
-];
-
-/// Global functions with the fewest and the most arguments that they take.
-pub(super) const GLOBALS: &[(&str, usize, usize)] = &[
-    ("bool", 1, 1),
-    ("domain", 1, 1),
-    ("double", 1, 1),
-    ("duration", 1, 1),
-    ("dyn", 1, 1),
-    ("has", 1, 1),
-    ("int", 1, 1),
-    ("lower", 1, 1),
-    ("matches", 2, 2),
-    ("sha256", 1, 1),
-    ("size", 1, 1),
-    ("string", 1, 1),
-    ("timestamp", 1, 1),
-    ("type", 1, 1),
-    ("uint", 1, 1),
-    ("uuid5", 2, 2),
-];
-
-/// Those that are called on something.
-pub(super) const MEMBERS: &[(&str, usize, usize)] = &[
-    ("all", 2, 2),
-    ("contains", 1, 1),
-    ("endsWith", 1, 1),
-    ("exists", 2, 2),
-    ("exists_one", 2, 2),
-    ("filter", 2, 2),
-    ("getDate", 0, 1),
-    ("getDayOfMonth", 0, 1),
-    ("getDayOfWeek", 0, 1),
-    ("getDayOfYear", 0, 1),
-    ("getFullYear", 0, 1),
-    ("getHours", 0, 1),
-    ("getMilliseconds", 0, 1),
-    ("getMinutes", 0, 1),
-    ("getMonth", 0, 1),
-    ("getSeconds", 0, 1),
-    ("hasValue", 0, 0),
-    ("join", 0, 1),
-    ("lowerAscii", 0, 0),
-    ("map", 2, 3),
-    ("matches", 1, 1),
-    ("or", 1, 1),
-    ("orValue", 1, 1),
-    ("replace", 2, 2),
-    ("size", 0, 0),
-    ("split", 1, 1),
-    ("startsWith", 1, 1),
-    ("substring", 1, 2),
-    ("trim", 0, 0),
-    ("value", 0, 0),
-];
-
-/// Those of the namespace `optional`.
-pub(super) const OPTIONALS: &[(&str, usize, usize)] =
-    &[("none", 0, 0), ("of", 1, 1), ("ofNonZeroValue", 1, 1)];
 
 /// Looks for everything that is wrong with `expr`, which `text` was read as.
 ///
@@ -176,6 +82,7 @@ impl Vetting<'_> {
                 self.note(expr, "is not an expression", "Something is missing there.");
             }
             Expr::Literal(_) | Expr::Select(_) | Expr::List(_) | Expr::Map(_) => {
+                self.optional_entries(expr);
                 for child in children(expr) {
                     self.expr(child);
                 }
@@ -198,19 +105,51 @@ impl Vetting<'_> {
         }
     }
 
+    /// A map of optional values has no JSON, and `{'a': claims.?b}` is meant to leave `a` out.
+    fn optional_entries(&mut self, expr: &IdedExpr) {
+        let Expr::Map(map) = &expr.expr else { return };
+        for entry in &map.entries {
+            if let EntryExpr::MapEntry(entry) = &entry.expr
+                && !entry.optional
+                && is_optional(&entry.value)
+            {
+                let key = literal(&entry.key).unwrap_or("key");
+                let mend = format!(
+                    "{key} holds an optional value. Write {{?'{key}': …}}, which leaves it out where there is none, or give a \
+                     default: ….orValue('')."
+                );
+                self.note(&entry.value, "puts an optional value into a map", &mend);
+            }
+        }
+    }
+
     fn call(&mut self, expr: &IdedExpr, call: &CallExpr) {
         let is_operator = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '.');
         let namespace = call.target.as_ref().filter(|target| is_optional_namespace(target));
         if let Some(target) = call.target.as_ref().filter(|_| namespace.is_none()) {
             self.expr(target);
         }
+        let table = match (&call.target, namespace) {
+            _ if call.func_name.contains(is_operator) => None,
+            (None, _) => Some(GLOBALS),
+            (Some(_), None) => Some(MEMBERS),
+            (Some(_), Some(_)) => Some(OPTIONALS),
+        };
+        // A macro of another language: what it calls its elements is no slip besides.
+        let elements = match (call.args.as_slice(), table) {
+            ([name, _, ..], Some(MEMBERS)) if !is_known(MEMBERS, &call.func_name) => {
+                match &name.expr {
+                    Expr::Ident(name) => Some(name.clone()),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let macros = self.scope.len();
+        self.scope.extend(elements);
         call.args.iter().for_each(|argument| self.expr(argument));
-        if !call.func_name.contains(is_operator) {
-            let table = match (&call.target, namespace) {
-                (None, _) => GLOBALS,
-                (Some(_), None) => MEMBERS,
-                (Some(_), Some(_)) => OPTIONALS,
-            };
+        self.scope.truncate(macros);
+        if let Some(table) = table {
             self.function(expr, call, table);
         }
     }
@@ -218,17 +157,21 @@ impl Vetting<'_> {
     fn function(&mut self, expr: &IdedExpr, call: &CallExpr, table: &[(&str, usize, usize)]) {
         let name = call.func_name.as_str();
         let Some((_, least, most)) = table.iter().find(|(known, ..)| *known == name) else {
-            let elsewhere =
-                |table: &[(&str, usize, usize)]| table.iter().any(|(known, ..)| *known == name);
-            let mend = match nearest(name, table.iter().map(|(known, ..)| *known)) {
-                _ if call.target.is_some() && elsewhere(GLOBALS) => {
-                    "It is written before its argument: lower(claims.x).".to_owned()
+            let near = meant(name).filter(|meant| is_known(table, meant));
+            let near = near.or_else(|| nearest(name, table.iter().map(|(known, ..)| *known)));
+            let mend = match near {
+                _ if call.target.is_some() && is_known(GLOBALS, name) => {
+                    format!("{name} is written before its argument: {name}(claims.x).")
                 }
-                _ if call.target.is_none() && elsewhere(MEMBERS) => {
-                    "It is called on something: claims.x.startsWith('y').".to_owned()
+                _ if call.target.is_none() && is_known(MEMBERS, name) => {
+                    format!("{name} is called on something: claims.x.{name}(…).")
                 }
-                Some(near) => format!("Did you mean {near}?"),
-                None => "docs/POLICY.md lists the functions that there are.".to_owned(),
+                Some(near) => format!("There is no {name}. Did you mean {near}?"),
+                None => {
+                    format!(
+                        "There is no {name}; docs/POLICY.md lists the functions that there are."
+                    )
+                }
             };
             return self.note(expr, "calls a function that there is not", &mend);
         };
@@ -254,7 +197,13 @@ impl Vetting<'_> {
                 "Write it in quotes: whoever sets a claim must not choose it.",
             );
         };
-        if Pattern::compile(text).is_none() {
+        if text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n')) {
+            self.note(
+                expr,
+                "matches against a pattern that is not good",
+                "It holds a control character: '\\b' is a backspace. Write a pattern as raw text, r'…'.",
+            );
+        } else if Pattern::compile(text).is_none() {
             self.note(
                 expr,
                 "matches against a pattern that is not good",
@@ -303,6 +252,20 @@ impl Vetting<'_> {
     }
 }
 
+/// Whether its value is an optional: `claims.?x`, what is within that, or `optional.of(…)`.
+fn is_optional(expr: &IdedExpr) -> bool {
+    match &expr.expr {
+        Expr::Select(select) => !select.test && is_optional(&select.operand),
+        Expr::Call(call) => match (&call.target, call.func_name.as_str()) {
+            (None, operators::OPT_SELECT | operators::OPT_INDEX) => true,
+            (None, operators::INDEX) => call.args.first().is_some_and(is_optional),
+            (Some(target), _) => is_optional_namespace(target),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// Whether it is no value but a part of a function's name: `optional.of`.
 pub(super) fn is_optional_namespace(target: &IdedExpr) -> bool {
     matches!(&target.expr, Expr::Ident(name) if name == "optional")
@@ -336,14 +299,4 @@ fn is_written_out(expr: &IdedExpr) -> bool {
         }
         _ => false,
     }
-}
-
-/// The known name that `unknown` is probably a slip of.
-fn nearest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let far = (unknown.chars().count() / 3).max(1);
-    let distance =
-        |known: &str| strsim::osa_distance(&unknown.to_lowercase(), &known.to_lowercase());
-    let known =
-        known.map(|known| (distance(known), known)).filter(|(distance, _)| *distance <= far);
-    known.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }

@@ -1,7 +1,7 @@
 //! Takes the known keys out of the file and the environment, and notes every fault on the way.
 //!
 //! Owns where a value comes from, and the three promises that hold for each key alike: nothing unknown is passed over, every
-//! fault is told, and no value is ever quoted. The last holds by type: what is wrong with a value is a `&'static str`, so that
+//! fault is told, and no value is quoted here. The last holds by type: what is wrong with a value is a `&'static str`, so that
 //! text from the file cannot get into it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,8 @@ use toml::{Table, Value};
 /// Reads a file of secrets; a closure, so that tests need no disk.
 pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
-/// One thing that is wrong with the configuration. Never holds a value, for that may be a secret in the wrong place.
+/// One thing that is wrong with the configuration. Never holds a value, for that may be a secret in the wrong place; but a policy's
+/// rule is shown where it cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Where: `provider[0].issuer`, `line 3, column 7`, or the name of an environment variable.
@@ -312,6 +313,16 @@ impl<'a> Section<'_, 'a> {
     pub(super) fn each<T>(
         &mut self,
         key: &str,
+        read: impl FnMut(&mut Section<'_, 'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.each_as(key, "Write each as a table: { … }.", read)
+    }
+
+    /// As [`each`](Self::each); `mend` says how one is written.
+    pub(super) fn each_as<T>(
+        &mut self,
+        key: &str,
+        mend: &str,
         mut read: impl FnMut(&mut Section<'_, 'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
         self.asked.push(key.to_owned());
@@ -334,7 +345,7 @@ impl<'a> Section<'_, 'a> {
             let (left, displaced) = match tables.next() {
                 Some(Value::Table(table)) => (table, false),
                 Some(_) => {
-                    self.fault::<()>(&key, "is not a table", "Write each as a table: { … }.");
+                    self.fault::<()>(&key, "is not a table", mend);
                     (Table::new(), true)
                 }
                 None if self.source.speaks_for(&variable) => (Table::new(), false),

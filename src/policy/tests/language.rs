@@ -118,6 +118,10 @@ fn what_fails_says_why() {
         ("claims.groups + claims.address", "+ takes no (list, map)"),
         ("claims.iat < 'x'", "< takes no (int, string)"),
         ("claims.iat.startsWith('x')", "startsWith takes no (int, string)"),
+        (
+            "claims.groups.contains('x')",
+            "contains takes no (list, string): whether a list holds x is asked by x in list",
+        ),
         ("'a' in claims.sub", "in takes no (string, string)"),
         ("claims.sub.exists(x, true)", "macro takes no (string)"),
         ("claims.groups[9]", "a list has no element at that place"),
@@ -158,6 +162,7 @@ fn what_fails_says_why() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn a_slip_is_explained() {
     for (expression, problem, mend) in [
         ("", "is empty", "Write an expression"),
@@ -192,9 +197,52 @@ fn a_slip_is_explained() {
             "calls a function that there is not",
             "Did you mean startsWith?",
         ),
-        ("claims.a.lower()", "calls a function that there is not", "It is written before"),
-        ("startsWith(claims.a, 'x')", "calls a function that there is not", "It is called on"),
-        ("foo(1)", "calls a function that there is not", "docs/POLICY.md"),
+        ("claims.a.lower()", "calls a function that there is not", "lower is written before"),
+        (
+            "startsWith(claims.a, 'x')",
+            "calls a function that there is not",
+            "startsWith is called on",
+        ),
+        ("foo(1)", "calls a function that there is not", "There is no foo; docs/POLICY.md"),
+        (
+            "claims.a.starts_with('x')",
+            "calls a function that there is not",
+            "There is no starts_with. Did you mean startsWith?",
+        ),
+        (
+            "claims.a.any(g, g == 'x')",
+            "calls a function that there is not",
+            "There is no any. Did you mean exists?",
+        ),
+        ("if claims.a then claims.b", "is not an expression", "At character 1: Write a ? b : c"),
+        (
+            "[g for g in claims.a]",
+            "is not an expression",
+            "At character 4: Write list.filter(g, …)",
+        ),
+        (
+            "claims.a.filter(lambda g: g)",
+            "is not an expression",
+            "At character 17: Write list.filter",
+        ),
+        (
+            "claims.a.some(g => g == 'x')",
+            "is not an expression",
+            "At character 17: Write list.filter",
+        ),
+        (
+            r"claims.a.matches('^/team-\w+$')",
+            "is not an expression",
+            r"At character 26: `\w` is no escape. For a pattern write r'…', or double the backslash.",
+        ),
+        (r"claims.a.matches('''\d''')", "is not an expression", r"`\d` is no escape"),
+        (r"claims.a.matches('\bx')", "matches against a pattern that is not good", "a backspace"),
+        (
+            "{'dept': claims.?department}",
+            "puts an optional value into a map",
+            "At character 16: dept holds an optional value. Write {?'dept': …}",
+        ),
+        ("{'dept': claims[?'a'].b} == {}", "puts an optional value into a map", "dept holds"),
         (".size('x')", "calls a function that there is not", ""),
         ("domain()", "gives a function the wrong number", "domain takes one."),
         ("claims.a.exists('x')", "gives a function the wrong number", "exists takes 2."),
@@ -217,4 +265,37 @@ fn a_slip_is_explained() {
         assert!(first.problem.starts_with(problem), "{expression}: {first:?}");
         assert!(first.mend.contains(mend), "{expression}: {first:?}");
     }
+    let faults = |expression: &str| Policy::compile(&corp(), allowing(expression)).err();
+    assert_eq!(faults("claims.a.any(g, g == 'x') && true").map(|faults| faults.len()), Some(1));
+    for good in [
+        "claims.?or.orValue(claims.?if.orValue(true))",
+        r"claims.a.matches(r'^\w\.$') && claims.a.matches('^\\w$') && claims.a == '\'\n\x41\u00e9\101'",
+        r"claims.a.matches(R'''\d''') || claims.a == '''it's'''",
+        "{?'dept': claims.?department, 'a': claims.?b.orValue('')} == {}",
+        "[claims.?a].exists(a, a.orValue('') == 'x')",
+    ] {
+        assert_eq!(faults(good), None, "{good}");
+    }
+}
+
+#[test]
+fn a_fault_shows_its_place() {
+    let excerpt = |expression: &str| {
+        let faults = Policy::compile(&corp(), allowing(expression)).err().unwrap();
+        faults[0].excerpt.clone().unwrap()
+    };
+    let long =
+        format!("'{}' == 'x' && claims.a = 'b' && {}true", "é".repeat(60), "true && ".repeat(20));
+
+    let secret = Policy::compile(&corp(), allowing("hunter2 = 'x'")).err().unwrap();
+    assert_eq!(secret[0].excerpt, None);
+    assert_eq!(excerpt("claims.a = 'x'"), "claims.a = 'x'\n         ^");
+    assert_eq!(excerpt("true &&\n\tclaims.é = 'x'"), " claims.é = 'x'\n          ^");
+    let long = excerpt(&long);
+    let (shown, mark) = long.split_once('\n').unwrap();
+    assert_eq!(shown.chars().nth(mark.chars().count() - 1), Some('='));
+    assert!(
+        shown.starts_with('…') && shown.ends_with('…') && shown.chars().count() == 74,
+        "{shown}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{decision, expression, facts, lints, rules, steps, syntax, vet};
+use super::super::{decision, expression, facts, lints, names, rules, steps, syntax, vet};
 
 const PAGE: &str = include_str!("../../../docs/POLICY.md");
 
@@ -24,7 +24,7 @@ fn named_last(row: &str) -> BTreeSet<&'static str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-fn names(table: &[(&'static str, usize, usize)]) -> BTreeSet<&'static str> {
+fn names_in(table: &[(&'static str, usize, usize)]) -> BTreeSet<&'static str> {
     table.iter().map(|(name, ..)| *name).collect()
 }
 
@@ -32,10 +32,10 @@ fn names(table: &[(&'static str, usize, usize)]) -> BTreeSet<&'static str> {
 fn the_page_names_each_function() {
     let ours = named_first(between("\n## Functions\n", "\nCEL's own"));
 
-    assert!(ours.is_subset(&names(vet::GLOBALS)), "{ours:?}");
-    assert_eq!(&ours | &named_last("on nothing "), names(vet::GLOBALS));
-    assert_eq!(named_last("on something"), names(vet::MEMBERS));
-    assert_eq!(named_last("on `optional`"), names(vet::OPTIONALS));
+    assert!(ours.is_subset(&names_in(names::GLOBALS)), "{ours:?}");
+    assert_eq!(&ours | &named_last("on nothing "), names_in(names::GLOBALS));
+    assert_eq!(named_last("on something"), names_in(names::MEMBERS));
+    assert_eq!(named_last("on `optional`"), names_in(names::OPTIONALS));
 }
 
 #[test]
