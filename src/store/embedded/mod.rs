@@ -19,16 +19,17 @@ use super::steps::{
     Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict,
 };
 use super::{Dated, Fault, OpenError};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Digest, Identity, ProviderName, Reference, RequestId, Subject, SubjectKey};
 use rows::Rows;
-use writer::{Job, Trouble, Writer};
+use writer::{Done, Job, Trouble, Writer};
 
 /// Steps against a file.
 pub(super) struct Embedded {
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
     ended: CancellationToken,
 }
@@ -43,7 +44,7 @@ impl Embedded {
     pub(super) async fn open(path: &Path) -> Result<Self, OpenError> {
         let trouble = |source| OpenError::File { path: path.to_owned(), source };
         let (jobs, waiting) = mpsc::channel();
-        let (opened, is_open) = tokio::sync::oneshot::channel();
+        let (opened, is_open) = oneshot::channel();
         let file = path.to_owned();
         let ended = CancellationToken::new();
         let ends = ended.clone().drop_guard();
@@ -274,29 +275,56 @@ impl Embedded {
     /// Has `step` done by the writer thread and waits until what it wrote is on disk.
     async fn run<T: Send + 'static>(
         &self,
-        step: impl FnOnce(&mut Rows<'_>) -> Result<T, Trouble> + Send + 'static,
+        step: impl Fn(&mut Rows<'_>) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<Dated<T>, Fault> {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let job: Job = Box::new(move |rows| {
-            // Nobody waits for it any more: while a disk stalls, its last strength goes into what is still wanted.
-            if reply.is_closed() {
-                return Ok(Box::new(|| ()));
-            }
-            let outcome = match step(rows) {
-                Ok(value) => Ok((value, Timestamp::from_millis(rows.ms()))),
-                Err(Trouble::Corrupt(what)) => Err(Fault::Corrupt(what)),
-                Err(Trouble::File(error)) => return Err(error),
-            };
-            // Whoever does not wait any more is not told.
-            Ok(Box::new(move || drop(reply.send(outcome))))
-        });
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked { step, outcome: None, reply };
         if let Some(jobs) = &self.jobs
-            && jobs.send(job).is_ok()
+            && jobs.send(Box::new(asked)).is_ok()
             && let Ok(answer) = answer.await
         {
             return answer.map(|(value, at)| Dated { value, time: StoreTime::heard_now(at) });
         }
         Err(Fault::Away(Box::new(writer::Broken)))
+    }
+}
+
+/// A step that somebody waits for.
+struct Asked<S, T> {
+    step: S,
+    outcome: Option<Outcome<T>>,
+    reply: oneshot::Sender<Outcome<T>>,
+}
+
+/// A step's answer, and when it was taken.
+type Outcome<T> = Result<(T, Timestamp), Fault>;
+
+impl<S, T> Job for Asked<S, T>
+where
+    S: Fn(&mut Rows<'_>) -> Result<T, Trouble> + Send,
+    T: Send,
+{
+    fn run(&mut self, rows: &mut Rows<'_>) -> Result<Done, redb::Error> {
+        // Nobody waits for it any more: while a disk stalls, its last strength goes into what is still wanted.
+        if self.reply.is_closed() {
+            return Ok(Done::Whole);
+        }
+        match (self.step)(rows) {
+            Ok(value) => self.outcome = Some(Ok((value, Timestamp::from_millis(rows.ms())))),
+            Err(Trouble::Corrupt(what)) => {
+                self.outcome = Some(Err(Fault::Corrupt(what)));
+                return Ok(Done::Half);
+            }
+            Err(Trouble::File(error)) => return Err(error),
+        }
+        Ok(Done::Whole)
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
+            // Whoever does not wait any more is not told.
+            let _nobody_waits = self.reply.send(outcome);
+        }
     }
 }
 
@@ -307,6 +335,48 @@ impl Drop for Embedded {
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so already, and there is nobody left to tell.
             let _panicked = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_fails_half_way_leaves_nothing_and_the_others_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(&folder.path().join("store")).await.unwrap();
+        let references: Vec<_> = (0..20).map(|_| Reference::random()).collect();
+        let hour = Duration::from_hours(1);
+        let keep = |at: usize| {
+            let (reference, store) = (references[at], &store);
+            store.run(move |rows| {
+                rows.keep_denial(&reference, "kept", hour)?;
+                if at.is_multiple_of(5) {
+                    Err(Trouble::Corrupt("a row of another's"))
+                } else {
+                    Ok(at)
+                }
+            })
+        };
+
+        // While the writer is busy they all gather, and share a transaction.
+        let busy = store.run(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            Ok(())
+        });
+        let (_busy, kept) = tokio::join!(busy, futures_util::future::join_all((0..20).map(keep)));
+
+        for (at, kept) in kept.into_iter().enumerate() {
+            let found = store.find_denial(&references[at]).await.unwrap().value;
+            if at.is_multiple_of(5) {
+                assert!(matches!(kept, Err(Fault::Corrupt("a row of another's"))), "{at}");
+                assert_eq!(found, None, "{at}");
+            } else {
+                assert_eq!(kept.unwrap().value, at);
+                assert_eq!(found.as_deref(), Some("kept"), "{at}");
+            }
         }
     }
 }

@@ -13,12 +13,27 @@ use super::clock::Clock;
 use super::rows::{self, Rows};
 use super::sweep::Sweep;
 
-/// A step to be done. It gives back how to answer, which is called once what it did is on disk, or the trouble with the file
-/// that makes this and every other step of the transaction undone; those are answered by being dropped.
-pub(super) type Job = Box<dyn FnOnce(&mut Rows<'_>) -> Result<Reply, redb::Error> + Send>;
+/// A step to be done. Unless it is answered, it is dropped, and with it the hope of whoever waits.
+pub(super) trait Job: Send {
+    /// Does it, and remembers its answer. May come again, for another transaction in place of the first.
+    ///
+    /// # Errors
+    ///
+    /// The trouble with the file, which makes this and every other step of the transaction undone.
+    fn run(&mut self, rows: &mut Rows<'_>) -> Result<Done, redb::Error>;
 
-/// Answers a step.
-pub(super) type Reply = Box<dyn FnOnce() + Send>;
+    /// Answers it, once what it did is on disk.
+    fn answer(self: Box<Self>);
+}
+
+/// How far a step came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    /// To its end.
+    Whole,
+    /// Until it met what we did not write: what it wrote before must not stay.
+    Half,
+}
 
 /// Why a step did not come out.
 pub(super) enum Trouble {
@@ -85,7 +100,7 @@ impl Writer {
     }
 
     /// Works until nobody can send a job any more.
-    pub(super) fn serve(mut self, waiting: &mpsc::Receiver<Job>) {
+    pub(super) fn serve(mut self, waiting: &mpsc::Receiver<Box<dyn Job>>) {
         while let Ok(first) = waiting.recv() {
             let jobs =
                 std::iter::once(first).chain(waiting.try_iter().take(MOST_AT_ONCE - 1)).collect();
@@ -107,7 +122,20 @@ impl Writer {
     }
 
     /// Does all jobs in one transaction and answers them.
-    fn work(&mut self, jobs: Vec<Job>) -> Result<(), redb::Error> {
+    fn work(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Result<(), redb::Error> {
+        let mut failed = Vec::new();
+        // A step that wrote and then failed takes the transaction with it, and all others are done again without it.
+        while let Some(at) = self.try_all(&mut jobs)? {
+            failed.push(jobs.remove(at));
+        }
+        for job in failed.into_iter().chain(jobs) {
+            job.answer();
+        }
+        Ok(())
+    }
+
+    /// Does all jobs in one transaction. If one of them wrote something and failed, nothing is done, and it says which.
+    fn try_all(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Option<usize>, redb::Error> {
         let database = match self.database.take() {
             Some(database) => database,
             None => open(&self.path)?,
@@ -117,14 +145,19 @@ impl Writer {
         let room = jobs.len();
         let transaction = database.begin_write()?;
         let mut rows = Rows::open(&transaction, us, self.clock.ahead())?;
-        let mut replies = Vec::with_capacity(room);
-        for job in jobs {
-            replies.push(job(&mut rows)?);
+        for (at, job) in jobs.iter_mut().enumerate() {
+            let written = std::mem::take(&mut rows.written);
+            if job.run(&mut rows)? == Done::Half && rows.written {
+                drop(rows);
+                transaction.abort()?;
+                return Ok(Some(at));
+            }
+            rows.written |= written;
         }
         if let Some(promise) = promise {
             rows.promise(promise)?;
         }
-        if rows.is_written() {
+        if rows.written {
             // Each step adds a row at most: looking at two for each, the sweep overtakes what comes in.
             self.sweep.go_on(&mut rows, 2 * room + 2)?;
             drop(rows);
@@ -136,10 +169,7 @@ impl Writer {
         if let Some(promise) = promise {
             self.clock.promised(promise);
         }
-        for reply in replies {
-            reply();
-        }
-        Ok(())
+        Ok(None)
     }
 }
 

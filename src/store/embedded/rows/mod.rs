@@ -58,7 +58,8 @@ const CLOCK: TableDefinition<(), u64> = TableDefinition::new("clock");
 pub(super) struct Rows<'t> {
     pub(super) us: u64,
     ahead: Duration,
-    written: bool,
+    /// Whether there is anything to commit.
+    pub(super) written: bool,
     pub(super) logins: Table<'t, &'static str, Login>,
     pub(super) sessions: Table<'t, &'static str, SessionRow>,
     pub(super) limits: Table<'t, &'static str, Limit>,
@@ -96,11 +97,6 @@ impl<'t> Rows<'t> {
     /// The time of all steps in this transaction, in milliseconds.
     pub(super) fn ms(&self) -> u64 {
         self.us / 1000
-    }
-
-    /// Whether there is anything to commit.
-    pub(super) fn is_written(&self) -> bool {
-        self.written
     }
 
     pub(super) fn examine(&self) -> Health {
