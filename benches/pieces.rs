@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use tracing::subscriber::with_default;
 use tracing_subscriber::layer::SubscriberExt;
 use vestibule::inside::store::{
-    self, NewSession, NewStanding, SessionKey, Settings, Store, UseTerms, Verdict,
+    self, Found, NewSession, NewStanding, SessionKey, Settings, Store, UseTerms, Verdict,
 };
 use vestibule::inside::token::{self, Grant, Signer};
 use vestibule::inside::{
@@ -107,8 +107,7 @@ fn use_session(criterion: &mut Criterion) {
         let session = NewSession {
             key,
             identity: Identity::parse("alice")?,
-            bound: false,
-            seen: Timestamp::from_millis(0),
+            found: Found::default(),
             lifetime: Duration::from_hours(8),
             idle: Duration::from_hours(8),
             standing: NewStanding {

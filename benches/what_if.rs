@@ -15,11 +15,9 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use vestibule::inside::store::{
-    self, NewSession, NewStanding, SessionKey, Settings, Store, StoreError, Verdict,
+    self, Found, NewSession, NewStanding, SessionKey, Settings, Store, StoreError, Verdict,
 };
-use vestibule::inside::{
-    Digest, Identity, Metrics, ProviderName, Reference, Secret256, Subject, Timestamp,
-};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Reference, Secret256, Subject};
 
 const TODAY: &str = r#"
 allow = [{ rule = "claims.email_verified && domain(claims.email) == 'example.com'", message = "Only verified staff." }]
@@ -171,8 +169,7 @@ async fn remember(store: &Store, person: u32, unbound: u32) -> Tried<()> {
     let session = NewSession {
         key: SessionKey { subject: subject.key(), id: Secret256::random().digest() },
         identity,
-        bound: false,
-        seen: Timestamp::from_millis(0),
+        found: Found::default(),
         lifetime: Duration::from_hours(8),
         idle: Duration::from_hours(8),
         standing,

@@ -17,9 +17,9 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::Serialize;
 use vestibule::inside::store::{
-    self, NewSession, NewStanding, SessionKey, Settings, Store, Verdict,
+    self, Found, NewSession, NewStanding, SessionKey, Settings, Store, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject, Timestamp};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject};
 
 /// How many signed-in devices ask in turn: enough that none comes near a limit of a thousand a second.
 const SESSIONS: usize = 256;
@@ -302,8 +302,7 @@ fn cookies(redis: &Server) -> Outcome<Vec<String>> {
             let session = NewSession {
                 key: SessionKey { subject: subject.key(), id: secret.digest() },
                 identity: Identity::parse(&format!("7d0c2a0e-0000-5000-8000-{n:012}"))?,
-                bound: false,
-                seen: Timestamp::from_millis(0),
+                found: Found::default(),
                 lifetime: Duration::from_hours(8),
                 idle: Duration::from_hours(8),
                 standing: standing(subject.clone())?,

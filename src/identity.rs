@@ -4,21 +4,19 @@
 //! it is kept (`store`), nor whether the subject may come in (`policy`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
-use crate::ids::{Identity, Subject};
-use crate::store::{Claim, Dated, Owner, Store, StoreError};
+use crate::ids::{Identity, ProviderName, Subject};
+use crate::store::{Binding, Claim, Found, Owner, Store, StoreError};
 use crate::telemetry::AUDIT;
 
 /// Why an operator's move was not made, or not to its end. The same move again goes on where this one stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
-    /// Nobody has the identity.
-    #[error("nobody has the identity {identity}")]
-    Unknown {
+    /// Nobody has the identity, and only a guest can.
+    #[error("nobody has the identity {identity}, which is a guest's")]
+    Guests {
         /// The identity.
         identity: Identity,
     },
@@ -36,8 +34,10 @@ pub enum MoveError {
         /// Whose it is to be.
         to: Subject,
     },
-    /// Somebody else moved it at the same time.
-    #[error("the identity {identity} was moved by somebody else at the same time: look again")]
+    /// Somebody else moved it at the same time, or ended all sessions of the subject.
+    #[error(
+        "the identity {identity} was moved by somebody else at the same time, or all sessions of the subject were ended"
+    )]
     Overtaken {
         /// The identity.
         identity: Identity,
@@ -47,21 +47,38 @@ pub enum MoveError {
     Store(#[from] StoreError),
 }
 
+/// Whose an identity was before it was moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// Another subject's.
+    Anothers(Subject),
+    /// Nobody's.
+    Nobodys,
+    /// The same subject's, which was not bound to it: a move had stopped before its last step, or the subject had another one.
+    Same,
+}
+
+/// A move that is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Whose the identity was.
+    pub former: Former,
+    /// What the subject that has it now was bound to before.
+    pub before: Binding,
+}
+
 /// Finds, makes and moves bindings.
 pub struct Bindings {
     store: Arc<Store>,
 }
 
 impl Bindings {
-    /// For how long a subject's earlier sessions are remembered as ended: the longest that a session can last (`config`).
-    const LONGEST_SESSION: Duration = Duration::from_hours(24 * 400);
-
     /// Bindings kept in `store`.
     pub fn new(store: Arc<Store>) -> Self {
         Self { store }
     }
 
-    /// The identity that `subject` is bound to, and when that was so.
+    /// Which identity `subject` has, and which claims of it are remembered at `provider`, if one is named.
     ///
     /// # Errors
     ///
@@ -69,9 +86,9 @@ impl Bindings {
     pub async fn find(
         &self,
         subject: &Subject,
-    ) -> Result<(Option<Identity>, Timestamp), StoreError> {
-        let Dated { value, time } = self.store.find_identity(&subject.key()).await?;
-        Ok((value, time.at()))
+        provider: Option<&ProviderName>,
+    ) -> Result<Found, StoreError> {
+        Ok(self.store.find_identity(&subject.key(), provider).await?.value)
     }
 
     /// Claims `identity` for a subject that has none; `false` when another subject has it, and will for ever (contract §3.1).
@@ -95,52 +112,72 @@ impl Bindings {
         Ok(self.store.find_subject(identity).await?.value)
     }
 
-    /// Gives `identity` to another subject, as only an operator may, and says whose it was. All sessions of both subjects end; an
-    /// identity that `to` had before stays reserved for it, so that it never becomes a third one's.
+    /// Gives `identity` to `to`, as only an operator may, and says whose it was. All sessions of both subjects end; an identity that
+    /// `to` had before stays reserved for it, so that it never becomes a third one's. What nobody has is claimed.
     ///
-    /// While the move is under way nobody can claim the identity, so that no moment has two subjects with it.
+    /// While the move is under way nobody can claim the identity, so that no moment has two subjects with it. The line of the audit
+    /// log comes as soon as that is so, and once more when a move that stopped is finished.
     ///
     /// # Errors
     ///
     /// [`MoveError`], any.
-    pub async fn move_to(&self, identity: &Identity, to: &Subject) -> Result<Subject, MoveError> {
-        let Dated { value, mut time } = self.store.find_subject(identity).await?;
-        let Owner { subject: from, moving_to } =
-            value.ok_or_else(|| MoveError::Unknown { identity: identity.clone() })?;
-        if let Some(other) = moving_to.filter(|other| other != to) {
-            return Err(MoveError::UnderWay { identity: identity.clone(), to: other });
-        }
-        if from == *to && self.find(to).await?.0.as_ref() == Some(identity) {
-            return Err(MoveError::Theirs { identity: identity.clone() });
-        }
+    pub async fn move_to(&self, identity: &Identity, to: &Subject) -> Result<Moved, MoveError> {
         let overtaken = || MoveError::Overtaken { identity: identity.clone() };
-        if from != *to {
-            if !self.store.begin_move(identity, &from.key(), to).await?.value {
-                return Err(overtaken());
+        // Before it is asked whose the identity is: whoever moves it on from `to` afterwards ends the sessions of `to`, and is
+        // noticed by the last step.
+        let before = self.find(to, None).await?.binding;
+        let former = match self.owner(identity).await? {
+            None if Identity::parse_member(identity.as_str()).is_err() => {
+                return Err(MoveError::Guests { identity: identity.clone() });
             }
-            self.store.retire_subject(&from.key(), identity, Self::LONGEST_SESSION).await?;
-            let finished = self.store.finish_move(identity, to).await?;
-            if !finished.value {
-                return Err(overtaken());
+            None => Former::Nobodys,
+            Some(Owner { moving_to: Some(other), .. }) if other != *to => {
+                return Err(MoveError::UnderWay { identity: identity.clone(), to: other });
             }
-            time = finished.time;
-        }
-        let keep = Self::LONGEST_SESSION;
-        if !self.store.bind_subject(&to.key(), identity, time.at(), keep).await?.value {
+            Some(Owner { subject, .. }) if subject != *to => Former::Anothers(subject),
+            Some(_) if before.identity.as_ref() == Some(identity) => {
+                return Err(MoveError::Theirs { identity: identity.clone() });
+            }
+            Some(_) => Former::Same,
+        };
+        let is_begun = match &former {
+            Former::Anothers(from) => self.store.begin_move(identity, &from.key(), to).await?.value,
+            Former::Nobodys => self.claim(identity, to).await?,
+            Former::Same => true,
+        };
+        if !is_begun {
             return Err(overtaken());
         }
-        tracing::info!(
-            target: AUDIT,
-            event = "move",
-            identity = %identity,
-            from_issuer = from.issuer(),
-            from_subject = from.value(),
-            to_issuer = to.issuer(),
-            to_subject = to.value(),
-            "identity moved"
-        );
-        Ok(from)
+        audit(identity, &former, to);
+        if let Former::Anothers(from) = &former {
+            self.store.retire_subject(&from.key(), identity).await?;
+            if !self.store.finish_move(identity, to).await?.value {
+                return Err(overtaken());
+            }
+        }
+        if !self.store.bind_subject(&to.key(), identity, before.endings).await?.value {
+            return Err(overtaken());
+        }
+        Ok(Moved { former, before })
     }
+}
+
+/// Writes the audit log's line of a move.
+fn audit(identity: &Identity, former: &Former, to: &Subject) {
+    let from = match former {
+        Former::Anothers(from) => Some(from),
+        Former::Nobodys | Former::Same => None,
+    };
+    tracing::info!(
+        target: AUDIT,
+        event = "move",
+        identity = %identity,
+        from_issuer = from.map(Subject::issuer),
+        from_subject = from.map(Subject::value),
+        to_issuer = to.issuer(),
+        to_subject = to.value(),
+        "identity moved"
+    );
 }
 
 /// `uuid5(uuid5(NAMESPACE_URL, issuer), value)`, lower-case and hyphenated (RFC 9562 §5.5): any backend can compute it, it

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{Exit, Trouble};
 use crate::denials::Record;
 use crate::ids::{Identity, Reference, Subject};
-use crate::ops::{self, Code, Known, Moved, MovedAnswer, Page, ToldProblem, Whom};
+use crate::ops::{self, Code, Given, Known, Moved, Page, ToldProblem, Whom};
 use crate::telemetry::explain;
 
 /// The largest answer that is read, in bytes: a page of standings, each with the largest claims.
@@ -74,9 +74,9 @@ impl Client {
     ) -> Result<Moved, Trouble> {
         let path = format!("identities/{identity}/subject");
         let request = self.request(Method::PUT, &path).json(&Whom::from(to));
-        match self.ask::<MovedAnswer>(request).await? {
-            Answer::Good(MovedAnswer { from, .. }) => Ok(Moved::Done { from }),
-            Answer::No(Code::Unknown, _) => Ok(Moved::Unknown),
+        match self.ask::<Given>(request).await? {
+            Answer::Good(given) => Ok(Moved::Done(given)),
+            Answer::No(Code::Unknown, _) => Ok(Moved::Guests),
             Answer::No(Code::AlreadyTheirs, _) => Ok(Moved::Theirs),
             Answer::No(Code::MoveUnderWay, ToldProblem { moving_to: Some(to), .. }) => {
                 Ok(Moved::UnderWay { to })

@@ -9,7 +9,7 @@ use super::{Exit, MoveIdentity, Trouble, answer, files, list, provider_named};
 use crate::config::Config;
 use crate::ids::{Identity, Subject};
 use crate::oidc;
-use crate::ops::{Moved, Whom};
+use crate::ops::{Given, Moved, Whom};
 use crate::telemetry::{self, Settings};
 
 pub(super) fn run(arguments: &MoveIdentity) -> Exit {
@@ -67,43 +67,79 @@ fn subject(arguments: &MoveIdentity, config: &Config) -> Result<Subject, Trouble
 
 /// What an operator should know of how it ended.
 fn tell(identity: &Identity, to: &Whom, moved: &Moved, token_ttl: Duration) -> (Exit, Vec<String>) {
-    let named = |whom: &Whom| format!("{} of {}", whom.value, whom.issuer);
     match moved {
-        Moved::Done { from } => {
-            let mut told = vec![
-                format!("The identity {identity} is now that of {}.", named(to)),
-                format!("It was that of {}.", named(from)),
-                "All sessions of both have ended: they sign in again.".to_owned(),
-            ];
-            told.push(format!(
-                "Access tokens that are out already live on, up to {} (twilio.token_ttl): Twilio cannot revoke them.",
-                spelled(token_ttl)
-            ));
-            (Exit::Done, told)
-        }
+        Moved::Done(given) => (Exit::Done, tell_given(identity, given, token_ttl)),
         Moved::Theirs => {
             (Exit::Done, vec![format!("The identity {identity} is that of {} already.", named(to))])
         }
-        Moved::Unknown => (
+        Moved::Guests => (
             Exit::No,
             vec![
                 format!("Nobody has the identity {identity}, so that nothing was moved."),
-                "Only what somebody has can be moved. Is it spelled right? Identities are case-sensitive.".to_owned(),
+                "Names that begin with guest- are for guests: nobody else can be given one."
+                    .to_owned(),
             ],
         ),
         Moved::UnderWay { to: other } => (
             Exit::No,
             vec![
-                format!("The identity {identity} is on its way to {}: nothing was moved.", named(other)),
-                "Finish that move first, with the command that began it; then move it on.".to_owned(),
+                format!(
+                    "The identity {identity} is on its way to {}: nothing was moved.",
+                    named(other)
+                ),
+                "Finish that move first, with the command that began it; then move it on."
+                    .to_owned(),
             ],
         ),
         Moved::Overtaken => (
             Exit::No,
             vec![
-                format!("Somebody else moved the identity {identity} at the same time."),
+                format!(
+                    "At the same time somebody else moved the identity {identity}, or ended all sessions of {}.",
+                    named(to)
+                ),
                 format!("See whose it is now: vestibule explain {identity}"),
+                "If it is theirs, the same command again finishes the move.".to_owned(),
             ],
         ),
     }
+}
+
+/// What an operator should know of a move that is done.
+fn tell_given(identity: &Identity, given: &Given, token_ttl: Duration) -> Vec<String> {
+    let mut told = vec![format!("The identity {identity} is now that of {}.", named(&given.to))];
+    told.push(match &given.from {
+        Some(from) => format!("It was that of {}.", named(from)),
+        None if given.was_nobodys => {
+            "Nobody had it. Is it spelled right? Identities are case-sensitive.".to_owned()
+        }
+        None => "It was reserved for them before.".to_owned(),
+    });
+    told.extend(given.had.as_ref().map(|had| {
+        format!("They had the identity {had}, which stays reserved for them and is no one else's.")
+    }));
+    if !given.is_known {
+        told.push(
+            "Nobody has signed in here as them, as far as is known. Is the subject spelled right?"
+                .to_owned(),
+        );
+    }
+    let whose = if given.from.is_some() { "All sessions of both" } else { "All their sessions" };
+    told.push(format!("{whose} have ended."));
+    told.extend(given.from.as_ref().map(|from| {
+        format!(
+            "{} comes in again only with another identity: one that they have, or that the policy yields for them. While it \
+             yields {identity}, they are not let in (identity_conflict), unless this command gives them another one.",
+            named(from)
+        )
+    }));
+    told.push(format!(
+        "Access tokens that are out already live on, up to {} (twilio.token_ttl): Twilio cannot revoke them.",
+        spelled(token_ttl)
+    ));
+    told
+}
+
+fn named(whom: &Whom) -> String {
+    format!("{} of {}", whom.value, whom.issuer)
 }

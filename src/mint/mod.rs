@@ -29,11 +29,8 @@ use denied::Ground;
 pub use denied::{DenialCode, Denied};
 pub use judge::{Judge, NoSubject, Stale, identity_of, still_means, subject_of};
 
-/// How often a login looks whose the identity is, when it is overtaken by what operators do.
+/// How often a login looks which identity the subject has, when it is overtaken by other logins or by what operators do.
 const LOOKS: u32 = 3;
-
-/// Longer than the millisecond that an ending reaches into the future.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// What is kept of people.
 #[derive(Clone, Debug)]
@@ -138,12 +135,16 @@ impl Mint {
     ///
     /// [`MintError::Denied`] when the claims name no subject, the policy says no, or the subject can have no identity;
     /// [`MintError::Session`] with [`SessionError::Ended`] when the provider is none of ours, and with
-    /// [`SessionError::Overtaken`] when operators ended the subject's sessions or moved its identity again and again meanwhile;
+    /// [`SessionError::Overtaken`] when another login of the subject was denied meanwhile, or operators ended its sessions or moved
+    /// its identity again and again;
     /// [`MintError::Store`] when the store has no answer.
     pub async fn sign_in(&self, proven: &Proven) -> Result<SignedIn, MintError> {
         let mut looks = 1;
+        let mut first = None;
         loop {
-            let member = self.admit(proven).await?;
+            let mut member = self.admit(proven).await?;
+            // A denial that came after the first look is of claims that may be newer than these, however often one looks again.
+            member.found.obtained = *first.get_or_insert(member.found.obtained);
             match self.rooms.sessions.open(&member).await {
                 // Who was proven is proven still; whose the identity is may be another matter by now.
                 Err(SessionError::Overtaken) if looks < LOOKS => looks += 1,
@@ -152,7 +153,6 @@ impl Mint {
                     return Ok(SignedIn { subject: member.standing.subject, cookie, live });
                 }
             }
-            tokio::time::sleep(BETWEEN_LOOKS).await;
         }
     }
 
@@ -178,8 +178,9 @@ impl Mint {
             Ok(decision) => decision,
             Err(denial) => return Err(self.turn_away(case, Ground::Policy(denial)).await?.into()),
         };
-        let (bound, seen) = self.rooms.bindings.find(&subject).await?;
-        let identity = match &bound {
+        let provider = &judge.provider.settings().name;
+        let found = self.rooms.bindings.find(&subject, Some(provider)).await?;
+        let identity = match &found.binding.identity {
             Some(identity) => identity.clone(),
             None => match self.new_identity(&decision, &subject).await? {
                 Ok(identity) => identity,
@@ -188,7 +189,7 @@ impl Mint {
         };
         let decided = Decided::of(&decision).to_text();
         let standing = self.standing(case, &subject, allowed(&decision), decided);
-        Ok(Member { identity, bound: bound.is_some(), seen, standing })
+        Ok(Member { identity, found, standing })
     }
 
     /// Mints a token on a session, which counts as using it. While the policy that decided is today's and reads no `now`, it

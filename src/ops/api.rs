@@ -8,7 +8,7 @@ use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::gate::{self, Gate};
 use super::problem::{Code, Problem};
@@ -26,15 +26,6 @@ type RawPath = Result<Path<String>, PathRejection>;
 struct Api {
     records: Records,
     providers: Vec<Arc<Provider>>,
-}
-
-/// Whose an identity was, and is now.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct MovedAnswer {
-    /// Whose it was.
-    pub from: Whom,
-    /// Whose it is.
-    pub to: Whom,
 }
 
 /// The routes below `/api`.
@@ -94,8 +85,8 @@ async fn move_identity(
         return Err(invalid());
     }
     match api.records.move_identity(&identity, &subject).await? {
-        Moved::Done { from } => Ok(Json(MovedAnswer { from, to }).into_response()),
-        Moved::Unknown => Err(Problem::new(Code::Unknown)),
+        Moved::Done(given) => Ok(Json(given).into_response()),
+        Moved::Guests => Err(Problem::new(Code::Unknown)),
         Moved::Theirs => Err(Problem::new(Code::AlreadyTheirs)),
         Moved::UnderWay { to } => Err(Problem::new(Code::MoveUnderWay).moving_to(to)),
         Moved::Overtaken => Err(Problem::new(Code::Overtaken)),

@@ -26,10 +26,9 @@ use crate::denials;
 use crate::oidc::Provider;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
-pub use api::MovedAnswer;
 use gate::Gate;
 pub use problem::{Code, PATIENCE, ToldProblem};
-pub use records::{Known, Moved, Page, Records, Stood, Unreadable, Whom};
+pub use records::{Given, Known, Moved, Page, Records, Stood, Unreadable, Whom};
 
 /// How the operations listener is met.
 #[derive(Clone, Debug)]

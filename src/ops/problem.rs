@@ -33,7 +33,7 @@ pub enum Code {
     AlreadyTheirs,
     /// The identity is on its way to another subject.
     MoveUnderWay,
-    /// Somebody else moved the identity at the same time.
+    /// Somebody else moved the identity at the same time, or ended all sessions of the subject.
     Overtaken,
     /// The store has no answer.
     StoreUnavailable,
@@ -90,7 +90,7 @@ impl Code {
             Self::MoveUnderWay => ("move_under_way", StatusCode::CONFLICT,
                 "The identity is on its way to another subject", "Make that move again first: it goes on where it stopped."),
             Self::Overtaken => ("overtaken", StatusCode::CONFLICT,
-                "Somebody else moved the identity at the same time", "Look whose it is now, then decide again."),
+                "Somebody else moved the identity, or ended all sessions of the subject, at the same time", "Look whose it is now. If it is the subject's, the same move again finishes it."),
             Self::StoreUnavailable => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE,
                 "The store does not answer", "Try again in a moment; /readyz says more."),
         }

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::denials::{self, Denials, Record};
-use crate::identity::{Bindings, MoveError};
+use crate::identity::{self, Bindings, Former, MoveError};
 use crate::ids::{Identity, ProviderName, Reference, Subject, SubjectError};
 use crate::mint::Decided;
-use crate::store::{Cursor, Dated, Outcome, Standing, Store, StoreError};
+use crate::store::{Binding, Cursor, Dated, Outcome, Standing, Store, StoreError};
 
 /// How many standings a page has at most, about, and the first one.
 const MOST: u32 = 500;
@@ -65,8 +65,11 @@ pub struct Stood {
     pub subject: Whom,
     /// Where.
     pub provider: String,
-    /// The identity that the subject is bound to; `None` when it was never let in.
+    /// The identity that the subject is bound to; `None` when it has none: it was never let in, or an operator took it away.
     pub identity: Option<String>,
+    /// How often operators have ended all sessions of the subject, as each move does. Without an identity, 0 says that it was never
+    /// let in.
+    pub endings: u64,
     /// When the claims were obtained, milliseconds since 1970.
     pub obtained_ms: u64,
     /// Whether the policy that decided last let the subject in.
@@ -83,7 +86,7 @@ pub struct Stood {
 
 impl Stood {
     /// `None` when the claims are no JSON, as they were when they were kept.
-    fn new(standing: Standing, identity: Option<&Identity>) -> Option<Self> {
+    fn new(standing: Standing, binding: &Binding) -> Option<Self> {
         let Standing { subject, provider, claims, obtained, verdict, decision } = standing;
         let claims = serde_json::from_str(&claims).ok()?;
         let (allowed, reference, token_ttl) = match verdict.outcome {
@@ -93,7 +96,8 @@ impl Stood {
         Some(Self {
             subject: Whom::from(&subject),
             provider: provider.to_string(),
-            identity: identity.map(Identity::to_string),
+            identity: binding.identity.as_ref().map(Identity::to_string),
+            endings: binding.endings,
             obtained_ms: obtained.as_millis(),
             allowed,
             reference,
@@ -135,16 +139,28 @@ impl Unreadable {
     const CLAIMS: &str = "claims that are no JSON";
 }
 
+/// A move that is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Whose the identity was; `None` when it was nobody's, or reserved for `to` before.
+    pub from: Option<Whom>,
+    /// Whose it is.
+    pub to: Whom,
+    /// Whether it was nobody's.
+    pub was_nobodys: bool,
+    /// The identity that `to` had before, which stays reserved for it.
+    pub had: Option<String>,
+    /// Whether anything is known of `to` here: that it was let in once, or a login that is remembered, be it a denied one.
+    pub is_known: bool,
+}
+
 /// How an operator's move ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// It is done; the identity was this subject's before.
-    Done {
-        /// Whose it was.
-        from: Whom,
-    },
-    /// Nobody has the identity.
-    Unknown,
+    /// It is done.
+    Done(Given),
+    /// Nobody has the identity, and only a guest can.
+    Guests,
     /// The subject has it already.
     Theirs,
     /// A move to this other subject is under way, or stopped half way.
@@ -152,7 +168,7 @@ pub enum Moved {
         /// To whom.
         to: Whom,
     },
-    /// Somebody else moved it at the same time.
+    /// Somebody else moved it at the same time, or ended all sessions of the subject.
     Overtaken,
 }
 
@@ -195,14 +211,14 @@ impl Records {
     /// [`StoreError`], any.
     pub async fn identity(&self, identity: &Identity) -> Result<Option<Known>, StoreError> {
         let Some(owner) = self.bindings.owner(identity).await? else { return Ok(None) };
-        let (bound, _) = self.bindings.find(&owner.subject).await?;
+        let binding = self.bindings.find(&owner.subject, None).await?.binding;
         let mut standings = Vec::new();
         for provider in &self.providers {
             let found = self.store.read_standing(&owner.subject.key(), provider).await?.value;
             let Some(standing) = found else { continue };
             let corrupt =
                 || StoreError::Corrupt { step: "read_standing", what: Unreadable::CLAIMS };
-            standings.push(Stood::new(standing, bound.as_ref()).ok_or_else(corrupt)?);
+            standings.push(Stood::new(standing, &binding).ok_or_else(corrupt)?);
         }
         Ok(Some(Known {
             identity: identity.to_string(),
@@ -237,9 +253,9 @@ impl Records {
             unreadable: page.unreadable.into_iter().map(|it| unreadable(it.key, it.what)).collect(),
             next: page.next.map(|cursor| cursor.to_string()),
         };
-        for (standing, bound) in page.standings {
+        for (standing, binding) in page.standings {
             let key = standing.subject.key().to_string();
-            match Stood::new(standing, bound.as_ref()) {
+            match Stood::new(standing, &binding) {
                 Some(stood) => told.standings.push(stood),
                 None => told.unreadable.push(unreadable(key, Unreadable::CLAIMS)),
             }
@@ -258,12 +274,27 @@ impl Records {
         to: &Subject,
     ) -> Result<Moved, StoreError> {
         Ok(match self.bindings.move_to(identity, to).await {
-            Ok(from) => Moved::Done { from: Whom::from(&from) },
-            Err(MoveError::Unknown { .. }) => Moved::Unknown,
+            Ok(moved) => Moved::Done(self.given(moved, to).await?),
+            Err(MoveError::Guests { .. }) => Moved::Guests,
             Err(MoveError::Theirs { .. }) => Moved::Theirs,
             Err(MoveError::UnderWay { to, .. }) => Moved::UnderWay { to: Whom::from(&to) },
             Err(MoveError::Overtaken { .. }) => Moved::Overtaken,
             Err(MoveError::Store(error)) => return Err(error),
+        })
+    }
+
+    async fn given(&self, moved: identity::Moved, to: &Subject) -> Result<Given, StoreError> {
+        let identity::Moved { former, before } = moved;
+        let mut is_known = before != Binding::default();
+        for provider in &self.providers {
+            is_known = is_known || self.bindings.find(to, Some(provider)).await?.obtained.is_some();
+        }
+        Ok(Given {
+            from: if let Former::Anothers(from) = &former { Some(Whom::from(from)) } else { None },
+            to: Whom::from(to),
+            was_nobodys: former == Former::Nobodys,
+            had: before.identity.map(|identity| identity.to_string()),
+            is_known,
         })
     }
 }
@@ -297,7 +328,8 @@ mod tests {
             decision: String::new(),
         };
         let after = |sizes: &[usize]| {
-            let standings = sizes.iter().map(|bytes| (standing(*bytes), None)).collect();
+            let standings =
+                sizes.iter().map(|bytes| (standing(*bytes), Binding::default())).collect();
             about_next(77, &store::Page { standings, unreadable: Vec::new(), next: None })
         };
 

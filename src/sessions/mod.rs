@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Identity, ProviderName, RequestId, Secret256, SubjectKey};
 use crate::store::{
-    Dated, Judged, NewSession, NewStanding, OpenedSession, Rate, Session, SessionKey, Store,
+    Dated, Found, Judged, NewSession, NewStanding, OpenedSession, Rate, Session, SessionKey, Store,
     StoreError, UseTerms, UsedSession,
 };
 
@@ -54,10 +54,8 @@ impl SessionCookie {
 pub struct Member {
     /// The identity that the subject is bound to, or that was claimed for it.
     pub identity: Identity,
-    /// Whether it was bound before.
-    pub bound: bool,
-    /// When that was looked up: what an operator has changed since then counts for more.
-    pub seen: Timestamp,
+    /// What was found of the subject before: what has changed since then counts for more.
+    pub found: Found,
     /// Whom the provider means, what it says about the person, and what was decided.
     pub standing: NewStanding,
 }
@@ -81,8 +79,8 @@ pub enum SessionError {
     /// It is no more, or never was, or its provider is none any more.
     #[error("the session is over")]
     Ended,
-    /// It was not opened: since the member was looked up, the subject's sessions were ended, or its identity was moved, or another
-    /// login has bound it to another one.
+    /// It was not opened: since the subject was looked up, its sessions were ended, or its identity was moved, or another login has
+    /// bound it to another one, or was denied.
     #[error("another login or an operator came before this one")]
     Overtaken,
     /// It was used too often; it may be used again `after`.
@@ -128,8 +126,7 @@ impl Sessions {
         let new = NewSession {
             key: cookie.key(),
             identity: member.identity.clone(),
-            bound: member.bound,
-            seen: member.seen,
+            found: member.found.clone(),
             lifetime: self.longest(provider).ok_or(SessionError::Ended)?,
             idle: self.settings.idle,
             standing: member.standing.clone(),

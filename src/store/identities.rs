@@ -4,15 +4,12 @@
 //! [`finish_move`](Store::finish_move), [`bind_subject`](Store::bind_subject). Wherever it stops, nobody shares the identity, and
 //! all four again finish it.
 
-use std::time::Duration;
-
 use super::measure::Step;
-use super::{Backend, Claim, Dated, Owner, Store, StoreError};
-use crate::clock::Timestamp;
-use crate::ids::{Identity, Subject, SubjectKey};
+use super::{Backend, Claim, Dated, Found, Owner, Store, StoreError};
+use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
 
 impl Store {
-    /// The identity that `subject` is bound to.
+    /// Which identity `subject` has, and which claims of it are remembered at `provider`, if one is named.
     ///
     /// # Errors
     ///
@@ -20,8 +17,9 @@ impl Store {
     pub async fn find_identity(
         &self,
         subject: &SubjectKey,
-    ) -> Result<Dated<Option<Identity>>, StoreError> {
-        step!(self, find_identity(subject))
+        provider: Option<&ProviderName>,
+    ) -> Result<Dated<Found>, StoreError> {
+        step!(self, find_identity(subject, provider))
     }
 
     /// Whose `identity` is; `None` when nobody has claimed it.
@@ -65,8 +63,7 @@ impl Store {
     }
 
     /// Takes `identity` from `from`, if that is what it is bound to, and ends all its sessions; one that is about to be opened is
-    /// [`Overtaken`](super::OpenedSession::Overtaken). Comes after [`Store::begin_move`], and the ending is remembered for
-    /// `keep`: as long as the longest session can last.
+    /// [`Overtaken`](super::OpenedSession::Overtaken). Comes after [`Store::begin_move`].
     ///
     /// # Errors
     ///
@@ -75,9 +72,8 @@ impl Store {
         &self,
         from: &SubjectKey,
         identity: &Identity,
-        keep: Duration,
     ) -> Result<Dated<()>, StoreError> {
-        step!(self, retire_subject(from, identity, keep))
+        step!(self, retire_subject(from, identity))
     }
 
     /// Makes `identity` the subject's that it is on its way to. `true` when it is `to`'s, now or since before; `false` when it is
@@ -95,8 +91,9 @@ impl Store {
     }
 
     /// Binds `to` to the identity that was moved to it, whatever it was bound to, and ends its sessions, as
-    /// [`Store::retire_subject`] does. `finished` is when [`Store::finish_move`] answered. `false` when the sessions of `to` were
-    /// ended since: the identity may have been moved on by then; the whole move again tells.
+    /// [`Store::retire_subject`] does. `endings` is how often they had been ended before [`Store::finish_move`], or before the
+    /// identity was found to be `to`'s. `false` when they were ended since: the identity may have been moved on by then; the whole
+    /// move again tells.
     ///
     /// # Errors
     ///
@@ -105,9 +102,8 @@ impl Store {
         &self,
         to: &SubjectKey,
         identity: &Identity,
-        finished: Timestamp,
-        keep: Duration,
+        endings: u64,
     ) -> Result<Dated<bool>, StoreError> {
-        step!(self, bind_subject(to, identity, finished, keep))
+        step!(self, bind_subject(to, identity, endings))
     }
 }

@@ -90,7 +90,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("login", 4, &["clock", "ids", "limits", "oidc", "policy", "store"]),
     ("sessions", 4, &["clock", "ids", "store"]),
     ("denials", 3, &["ids", "policy", "store"]),
-    ("identity", 3, &["clock", "ids", "store", "telemetry"]),
+    ("identity", 3, &["ids", "store", "telemetry"]),
     ("limits", 3, &["ids", "store"]),
     ("policy", 3, &["clock", "ids"]),
     ("token", 3, &["clock", "ids"]),

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vestibule::inside::store::{
-    NewSession, NewStanding, Outcome, SessionKey, Settings, Store, Verdict,
+    Found, NewSession, NewStanding, Outcome, SessionKey, Settings, Store, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject, Timestamp};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject};
 
 use crate::process::{PATIENCE, Service, configuration, get};
 use crate::support::redis::RedisServer;
@@ -23,8 +23,7 @@ async fn open_session(redis: &RedisServer) -> String {
     let session = NewSession {
         key: SessionKey { subject: subject.key(), id: secret.digest() },
         identity: Identity::parse("alice").unwrap(),
-        bound: false,
-        seen: Timestamp::from_millis(0),
+        found: Found::default(),
         lifetime: Duration::from_hours(8),
         idle: Duration::from_hours(8),
         standing: NewStanding {

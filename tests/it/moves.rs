@@ -1,10 +1,15 @@
 //! `vestibule move-identity`: an operator gives an identity to another subject, and says so; nobody shares it at any moment.
 
+use std::pin::pin;
+
 use reqwest::StatusCode;
+use vestibule::inside::{Identity, Subject};
 
 use crate::support::fake_provider::FakeProvider;
 use crate::support::log;
 use crate::support::operator::{OPS_TOKEN, Operator, Said};
+use crate::support::policies::{default_identity, store};
+use crate::support::proxy::Proxy;
 use crate::support::redis::RedisServer;
 use crate::support::service::TestService;
 use crate::support::setup::provider_section;
@@ -15,7 +20,7 @@ struct Stage {
     provider: FakeProvider,
     service: TestService,
     operator: Operator,
-    _redis: Option<RedisServer>,
+    redis: Option<RedisServer>,
     _folder: tempfile::TempDir,
 }
 
@@ -23,7 +28,7 @@ impl Stage {
     async fn on_redis() -> Self {
         let redis = RedisServer::start();
         let url = redis.url();
-        Self { _redis: Some(redis), ..Self::on(&url, tempfile::tempdir().unwrap()).await }
+        Self { redis: Some(redis), ..Self::on(&url, tempfile::tempdir().unwrap()).await }
     }
 
     async fn on_a_file() -> Self {
@@ -38,7 +43,7 @@ impl Stage {
         let ops = format!("[ops]\ntoken = \"{OPS_TOKEN}\"\n");
         let service = TestService::start(store, &format!("{ops}{providers}")).await;
         let operator = Operator::of(&service, store, &providers);
-        Self { provider, service, operator, _redis: None, _folder: folder }
+        Self { provider, service, operator, redis: None, _folder: folder }
     }
 
     /// Signs somebody in.
@@ -98,10 +103,10 @@ async fn on_redis_the_command_moves_it_itself_and_writes_the_audit_line() {
 
     let (moved, identity) = an_identity_is_moved(&stage).await;
 
-    let line: serde_json::Value = serde_json::from_str(moved.err.trim()).unwrap();
-    assert_eq!((&line["event"], &line["identity"]), (&"move".into(), &identity.as_str().into()));
-    assert_eq!((&line["from_subject"], &line["to_subject"]), (&"alice".into(), &"bob".into()));
-    insta::assert_snapshot!(stage.plain(&moved.with_exit(0), &identity));
+    assert_eq!(audited(&moved), [(Some("alice".to_owned()), "bob".to_owned())]);
+    let other = default_identity(&stage.provider.issuer(), "bob");
+    let told = stage.plain(&moved.with_exit(0), &identity).replace(&other, "[bob's own]");
+    insta::assert_snapshot!(told);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,8 +122,181 @@ async fn on_a_file_the_service_that_has_it_moves_it_and_writes_the_audit_line() 
     assert_eq!(audited.count(), 1, "{lines:#?}");
     // The same words either way.
     let (other, its_identity) = an_identity_is_moved(&on_redis).await;
-    let other = on_redis.plain(&other.with_exit(0), &its_identity);
-    assert_eq!(stage.plain(&moved.with_exit(0), &identity), other);
+    let plain = |stage: &Stage, said: Said, identity| {
+        let bobs_own = default_identity(&stage.provider.issuer(), "bob");
+        stage.plain(&said.with_exit(0), identity).replace(&bobs_own, "[bob's own]")
+    };
+    assert_eq!(plain(&stage, moved, &identity), plain(&on_redis, other, &its_identity));
+}
+
+/// From whom and to whom, by the lines of the audit log that a command wrote.
+fn audited(said: &Said) -> Vec<(Option<String>, String)> {
+    let lines = said.err.lines().filter(|line| line.starts_with('{'));
+    let lines = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    lines
+        .filter(|line| line["event"] == "move")
+        .map(|line| (text(&line["from_subject"]), text(&line["to_subject"]).unwrap()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_move_stops_it_is_audited_by_its_former_owner_and_finished_by_the_same_command()
+{
+    let stage = Stage::on_redis().await;
+    let proxy = Proxy::before(stage.redis.as_ref().unwrap().address()).await;
+    let providers = provider_section(&stage.provider, "");
+    let operator = Operator::with(&proxy.url(), &providers);
+    for passed in 0.. {
+        let (from, to) = (format!("alice-{passed}"), format!("bob-{passed}"));
+        let identity = stage.identity(&mut stage.visitor(&from).await).await;
+        let arguments = ["move-identity", &identity, "--provider", "fake", "--subject", &to];
+
+        // The command is cut off when so many replies have passed, the next step being done; then it is given again.
+        proxy.refuse_after(passed);
+        let first = operator.run(&arguments);
+        proxy.clear_up();
+        let again = operator.run(&arguments);
+
+        let lines = [audited(&first), audited(&again)].concat();
+        assert!(
+            lines.contains(&(Some(from.clone()), to.clone())),
+            "{passed}: {first:#?} {again:#?}"
+        );
+        for (line_from, line_to) in lines {
+            assert!(
+                line_from.is_none_or(|line| line == from) && line_to == to,
+                "{passed}: {again:#?}"
+            );
+        }
+        let told = format!("{}{}", first.out, again.out);
+        assert!(!told.contains(&format!("It was that of {to}")), "{passed}: {told}");
+        again.with_exit(0);
+        assert_eq!(stage.identity(&mut stage.visitor(&to).await).await, identity, "{passed}");
+        if first.exit == Some(0) {
+            assert!(passed > 5, "it is cut off within each of its steps");
+            return;
+        }
+    }
+}
+
+/// How a command ends that is held back after so many replies, while `meanwhile` runs; `None` when it had ended before.
+async fn held<T>(
+    proxy: &Proxy,
+    passed: usize,
+    command: impl Future<Output = Said>,
+    meanwhile: impl Future<Output = T>,
+) -> Option<(Said, T)> {
+    let mut command = pin!(command);
+    tokio::select! {
+        biased;
+        () = proxy.hold_after(passed) => {}
+        _ended = &mut command => return None,
+    }
+    let came = meanwhile.await;
+    proxy.clear_up();
+    Some((command.await, came))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_moves_at_once_one_gets_the_identity_and_the_other_says_so() {
+    let stage = Stage::on_redis().await;
+    let redis = stage.redis.as_ref().unwrap();
+    let proxy = Proxy::before(redis.address()).await;
+    let (store, issuer) = (store(redis).await, stage.provider.issuer());
+    let run = |url: &str, identity: &Identity, to: &str| {
+        let operator = Operator::with(url, &provider_section(&stage.provider, ""));
+        let (identity, to) = (identity.to_string(), to.to_owned());
+        let arguments = move || {
+            let words = ["move-identity", &identity, "--provider", "fake", "--subject", &to];
+            operator.run(&words)
+        };
+        async { tokio::task::spawn_blocking(arguments).await.unwrap() }
+    };
+    // Its scripts are known to the server, so that each reply is one of a step.
+    run(&redis.url(), &Identity::parse("warm").unwrap(), "bob").await.with_exit(0);
+    let (mut overtaken, mut passed) = (0, 0);
+    loop {
+        // It is the first one's already, who is not bound to it: the last step of a move is missing.
+        let identity = Identity::parse(&format!("staff-{passed}")).unwrap();
+        let subjects =
+            ["bob", "carol"].map(|who| Subject::new(&issuer, &format!("{who}-{passed}")).unwrap());
+        store.claim_identity(&identity, &subjects[0]).await.unwrap();
+
+        let first = run(&proxy.url(), &identity, subjects[0].value());
+        let second = run(&redis.url(), &identity, subjects[1].value());
+        let Some((first, second)) = held(&proxy, passed, first, second).await else { break };
+
+        second.with_exit(0);
+        let mut bound = 0;
+        for subject in &subjects {
+            let found = store.find_identity(&subject.key(), None).await.unwrap().value;
+            bound += usize::from(found.binding.identity.as_ref() == Some(&identity));
+        }
+        assert!(bound < 2, "{passed}: two subjects have it: {first:#?}");
+        if first.out.starts_with("At the same time somebody else moved the identity") {
+            overtaken += 1;
+            assert!(first.with_exit(1).contains("the same command again finishes the move"));
+        }
+        passed += 1;
+    }
+    assert!(overtaken > 0, "{passed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_has_is_claimed_and_a_subject_that_nobody_knows_is_told() {
+    for stage in [Stage::on_redis().await, Stage::on_a_file().await] {
+        let given = stage.move_to("staff-1", "carol").with_exit(0);
+
+        for told in [
+            "The identity staff-1 is now that of carol of",
+            "Nobody had it. Is it spelled right?",
+            "Nobody has signed in here as them, as far as is known. Is the subject spelled right?",
+            "All their sessions have ended.",
+        ] {
+            assert!(given.contains(told), "{given}");
+        }
+        assert!(!given.contains("It was that of") && !given.contains("comes in again"), "{given}");
+        let mut carol = stage.visitor("carol").await;
+        assert_eq!(stage.identity(&mut carol).await, "staff-1");
+
+        // A slip: what she had is hers still, and hers to have again.
+        let second = stage.move_to("staff-2", "carol").with_exit(0);
+        assert!(second.contains("They had the identity staff-1, which stays reserved"), "{second}");
+        assert!(!second.contains("as far as is known"), "{second}");
+        assert_eq!(stage.token(&mut carol).await, StatusCode::UNAUTHORIZED);
+        let back = stage.move_to("staff-1", "carol").with_exit(0);
+        assert!(back.contains("It was reserved for them before."), "{back}");
+        assert_eq!(stage.identity(&mut stage.visitor("carol").await).await, "staff-1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_denied_here_is_known() {
+    let stage = Stage::on_redis().await;
+    let own = default_identity(&stage.provider.issuer(), "alice");
+    stage.move_to(&own, "carol").with_exit(0);
+    let refused = Visitor::of(&stage.service).sign_in(&stage.service).await;
+    assert_eq!(refused.code(), "identity_conflict");
+
+    let given = stage.move_to("staff-1", "alice").with_exit(0);
+
+    assert!(!given.contains("as far as is known"), "{given}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_tells_one_who_lost_an_identity_from_one_who_was_never_let_in() {
+    let stage = Stage::on_redis().await;
+    let explain = |identity: &str| stage.operator.run(&["explain", identity]).with_exit(0);
+    let theirs = stage.identity(&mut stage.visitor("bob").await).await;
+    stage.move_to("staff-1", "bob").with_exit(0);
+    assert!(explain(&theirs).contains("staff-1: the subject has that one"), "{}", explain(&theirs));
+
+    stage.move_to("staff-1", "carol").with_exit(0);
+
+    let told = explain(&theirs);
+    assert!(told.contains("has not come in since an operator's move"), "{told}");
+    assert!(!told.contains("never let in"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +304,7 @@ async fn a_move_that_cannot_be_made_is_told_with_the_way_on() {
     for stage in [Stage::on_redis().await, Stage::on_a_file().await] {
         let identity = stage.identity(&mut stage.visitor("alice").await).await;
 
-        let unknown = stage.move_to("nobody", "bob");
+        let guests = stage.move_to("guest-1", "bob");
         let no_identity = stage.move_to("auth0|1", "bob");
         let no_subject = stage.move_to(&identity, " ");
         let provider = ["--provider", "corp", "--subject", "bob"];
@@ -138,7 +316,7 @@ async fn a_move_that_cannot_be_made_is_told_with_the_way_on() {
             stage.operator.run(&[&["move-identity", &identity], issuer.as_slice()].concat());
         let nothing = stage.operator.run(&["move-identity"]);
 
-        assert!(unknown.with_exit(1).starts_with("Nobody has the identity nobody"));
+        assert!(guests.with_exit(1).contains("Names that begin with guest- are for guests"));
         for (said, why) in [
             (no_identity, "not of '|'"),
             (no_subject, "the subject is empty"),
@@ -223,5 +401,5 @@ async fn a_provider_with_many_tenants_needs_the_issuer() {
     assert_eq!(without.exit, Some(2), "{without:#?}");
     assert!(without.err.contains("has several issuers: name one with --issuer:"), "{without:#?}");
     assert!(tenants[..2].iter().all(|tenant| without.err.contains(&provider.issuer_of(tenant))));
-    assert!(with.with_exit(1).starts_with("Nobody has the identity x"));
+    assert!(with.with_exit(0).contains(&format!("is now that of bob of {issuer}")));
 }

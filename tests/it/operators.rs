@@ -170,8 +170,8 @@ async fn what_makes_no_sense_is_a_problem() {
     ] {
         assert_eq!(put(&setup.service, &subject, body.clone()).await.code(), code, "{body:.200}");
     }
-    let nobody = put(&setup.service, "/api/identities/nobody/subject", whom("bob")).await;
-    assert_eq!(nobody.code(), "unknown");
+    let guest = put(&setup.service, "/api/identities/guest-1/subject", whom("bob")).await;
+    assert_eq!(guest.code(), "unknown");
     let post = request(&setup.service, Method::POST, "/api/standings").bearer_auth(OPS_TOKEN);
     let post = answer(post).await;
     assert_eq!(
@@ -196,7 +196,9 @@ async fn it_tells_of_identities_and_standings_and_moves_them() {
     assert_eq!(whose, json!({ "issuer": issuer, "value": "alice" }));
     assert_eq!(standings["standings"], known["standings"]);
     assert_eq!(standings["next"], Value::Null);
-    assert_eq!(moved.json(), json!({ "from": whose, "to": bob }));
+    let given =
+        json!({ "from": whose, "to": bob, "was_nobodys": false, "had": null, "is_known": false });
+    assert_eq!(moved.json(), given);
     assert_eq!(ask(&setup.service, &path).await.json(), bob);
     insta::assert_json_snapshot!(known, {
         ".identity" => "[identity]",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use vestibule::inside::store::{
-    NewSession, NewStanding, OpenedSession, Outcome, SessionKey, Settings, Store, Verdict,
+    Found, NewSession, NewStanding, OpenedSession, Outcome, SessionKey, Settings, Store, Verdict,
 };
 use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Reference, Secret256, Subject};
 
@@ -119,11 +119,11 @@ async fn remember(store: &Store, at: &str, who: &str, identity: Option<&str>, cl
         return;
     };
     let identity = Identity::parse(identity).unwrap();
-    let seen = store.claim_identity(&identity, &subject).await.unwrap().time.at();
+    store.claim_identity(&identity, &subject).await.unwrap();
     let key = SessionKey { subject: subject.key(), id: Secret256::random().digest() };
     let hour = Duration::from_hours(1);
     let session =
-        NewSession { key, identity, bound: false, seen, lifetime: hour, idle: hour, standing };
+        NewSession { key, identity, found: Found::default(), lifetime: hour, idle: hour, standing };
     let opened = store.open_session(&session).await.unwrap().value;
     assert!(matches!(opened, OpenedSession::Opened(_)));
 }

@@ -45,8 +45,12 @@ fn standing(sheet: &mut Sheet, stood: &Stood, identity: &str) {
     if stood.identity.as_deref() != Some(identity) {
         let told = stood.identity.as_ref().map_or_else(
             || {
-                "none yet: the identity is reserved for the subject, which was never let in"
-                    .to_owned()
+                let why = if stood.endings == 0 {
+                    "was never let in"
+                } else {
+                    "has not come in since an operator's move"
+                };
+                format!("none: the identity is reserved for the subject, which {why}")
             },
             |other| {
                 format!("{other}: the subject has that one, and {identity} stays reserved for it")

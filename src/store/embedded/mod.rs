@@ -15,8 +15,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::steps::{
-    Allowance, Claim, Cursor, Health, NewLogin, NewSession, NewStanding, OpenedSession, Owner,
-    Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict,
+    Allowance, Claim, Cursor, Found, Health, NewLogin, NewSession, NewStanding, OpenedSession,
+    Owner, Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict,
 };
 use super::{Dated, Fault, OpenError};
 use tokio::sync::oneshot;
@@ -105,9 +105,10 @@ impl Embedded {
     pub(super) async fn find_identity(
         &self,
         subject: &SubjectKey,
-    ) -> Result<Dated<Option<Identity>>, Fault> {
-        let subject = *subject;
-        self.run(move |rows| rows.find_identity(&subject)).await
+        provider: Option<&ProviderName>,
+    ) -> Result<Dated<Found>, Fault> {
+        let (subject, provider) = (*subject, provider.cloned());
+        self.run(move |rows| rows.find_identity(&subject, provider.as_ref())).await
     }
 
     pub(super) async fn find_subject(
@@ -141,10 +142,9 @@ impl Embedded {
         &self,
         from: &SubjectKey,
         identity: &Identity,
-        keep: Duration,
     ) -> Result<Dated<()>, Fault> {
         let (from, identity) = (*from, identity.clone());
-        self.run(move |rows| rows.retire_subject(&from, &identity, keep)).await
+        self.run(move |rows| rows.retire_subject(&from, &identity)).await
     }
 
     pub(super) async fn finish_move(
@@ -160,11 +160,10 @@ impl Embedded {
         &self,
         to: &SubjectKey,
         identity: &Identity,
-        finished: Timestamp,
-        keep: Duration,
+        endings: u64,
     ) -> Result<Dated<bool>, Fault> {
         let (to, identity) = (*to, identity.clone());
-        self.run(move |rows| rows.bind_subject(&to, &identity, finished, keep)).await
+        self.run(move |rows| rows.bind_subject(&to, &identity, endings)).await
     }
 
     pub(super) async fn open_session(

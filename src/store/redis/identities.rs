@@ -1,23 +1,24 @@
 //! Whose an identity is, on Redis: claims in one slot, bindings in another.
 
-use std::time::Duration;
-
 use super::script::Answer;
-use super::{Redis, checked_identity, keys};
-use crate::clock::Timestamp;
-use crate::ids::{Identity, Subject, SubjectKey};
-use crate::store::steps::{Claim, Owner, millis};
+use super::{Redis, checked_binding, checked_brief, keys};
+use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
+use crate::store::steps::{Claim, Found, Owner};
 use crate::store::{Dated, Fault};
 
 impl Redis {
     pub(in crate::store) async fn find_identity(
         &self,
         subject: &SubjectKey,
-    ) -> Result<Dated<Option<Identity>>, Fault> {
-        let call = self.scripts.find_identity.call(1).text(keys::subject(subject));
+        provider: Option<&ProviderName>,
+    ) -> Result<Dated<Found>, Fault> {
+        let call = self.scripts.find_identity.call(2).text(keys::subject(subject));
+        let call =
+            call.text(keys::standing(subject)).arg(provider.map_or("", ProviderName::as_str));
         let mut answer = call.run(&self.link).await?;
-        let identity = answer.maybe_text()?.as_deref().map(checked_identity).transpose()?;
-        Ok(answer.dated(identity))
+        let binding = checked_binding(answer.maybe_text()?.as_deref())?;
+        let brief = answer.maybe_text()?.as_deref().map(checked_brief).transpose()?;
+        Ok(answer.dated(Found { binding, obtained: brief.map(|(_, obtained)| obtained) }))
     }
 
     pub(in crate::store) async fn find_subject(
@@ -62,11 +63,9 @@ impl Redis {
         &self,
         from: &SubjectKey,
         identity: &Identity,
-        keep: Duration,
     ) -> Result<Dated<()>, Fault> {
-        let call = self.scripts.retire_subject.call(2);
-        let call = call.text(keys::subject(from)).text(keys::standing(from));
-        let answer = call.text(identity).arg(millis(keep)).run(&self.link).await?;
+        let call = self.scripts.retire_subject.call(1).text(keys::subject(from));
+        let answer = call.text(identity).run(&self.link).await?;
         Ok(answer.dated(()))
     }
 
@@ -86,12 +85,10 @@ impl Redis {
         &self,
         to: &SubjectKey,
         identity: &Identity,
-        finished: Timestamp,
-        keep: Duration,
+        endings: u64,
     ) -> Result<Dated<bool>, Fault> {
-        let call = self.scripts.bind_subject.call(2);
-        let call = call.text(keys::subject(to)).text(keys::standing(to)).text(identity);
-        let mut answer = call.arg(finished.as_millis()).arg(millis(keep)).run(&self.link).await?;
+        let call = self.scripts.bind_subject.call(1).text(keys::subject(to));
+        let mut answer = call.text(identity).arg(endings).run(&self.link).await?;
         let bound = answer.number()? == 1;
         Ok(answer.dated(bound))
     }

@@ -17,10 +17,12 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, Cmd, IntoConnectionInfo, RedisError, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::steps::{Allowance, Health, NewLogin, Rate, TakenLogin, Verdict, millis, read_brief};
+use super::steps::{
+    Allowance, Binding, Health, NewLogin, Rate, TakenLogin, Verdict, millis, read_brief,
+};
 use super::{Dated, Fault, OpenError, Store};
 use crate::clock::{StoreTime, Timestamp};
-use crate::ids::{Digest, Identity, ProviderName, RequestId, Subject};
+use crate::ids::{Digest, ProviderName, RequestId, Subject};
 use link::Link;
 use script::Script;
 
@@ -169,8 +171,10 @@ impl Redis {
     }
 }
 
-fn checked_identity(text: &str) -> Result<Identity, Fault> {
-    Identity::parse(text).map_err(|_| Fault::Corrupt("no identity where one belongs"))
+/// What a subject's key holds; `None` for no key.
+fn checked_binding(text: Option<&str>) -> Result<Binding, Fault> {
+    let binding = text.map_or_else(|| Some(Binding::default()), Binding::read);
+    binding.ok_or(Fault::Corrupt("no binding where one belongs"))
 }
 
 fn checked_subject(issuer: Option<String>, value: Option<String>) -> Result<Subject, Fault> {

@@ -25,7 +25,7 @@ impl Script {
     /// Begins a call with `keys` keys, which come first, then the arguments.
     pub(super) fn call(&self, keys: u8) -> Call<'_> {
         // Room for a session's key, its arguments and the head: the longest call that is made often.
-        let mut command = Cmd::with_capacity(10, 384);
+        let mut command = Cmd::with_capacity(11, 448);
         command.arg("EVALSHA").arg(&self.hash).arg(keys);
         Call { script: self, command }
     }

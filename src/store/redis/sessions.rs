@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::script::Answer;
-use super::{Redis, checked_brief, checked_identity, keys};
+use super::{Redis, checked_binding, checked_brief, keys};
 use crate::clock::Timestamp;
 use crate::ids::{ProviderName, RequestId};
 use crate::store::steps::{
@@ -16,10 +16,11 @@ impl Redis {
         &self,
         new: &NewSession,
     ) -> Result<Dated<OpenedSession>, Fault> {
-        let (key, standing) = (&new.key, &new.standing);
+        let (key, standing, binding) = (&new.key, &new.standing, &new.found.binding);
+        let obtained = new.found.obtained.map_or(String::new(), |at| at.as_millis().to_string());
         let call = self.scripts.open_session.call(3).text(keys::session(key));
         let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
-        let call = call.text(&new.identity).arg(u8::from(new.bound)).arg(new.seen.as_millis());
+        let call = call.text(binding).text(binding.to(&new.identity)).arg(obtained);
         let call = call.arg(millis(new.lifetime)).arg(millis(new.idle));
         let call = call.arg(standing.subject.issuer()).arg(standing.subject.value());
         let call = call.arg(standing.provider.as_str()).arg(&standing.claims);
@@ -38,8 +39,9 @@ impl Redis {
         terms: &UseTerms,
         request: RequestId,
     ) -> Result<Dated<UsedSession>, Fault> {
-        let call = self.scripts.use_session.call(2).text(keys::session(key));
-        let call = call.text(keys::standing(&key.subject)).text(request);
+        let call = self.scripts.use_session.call(3).text(keys::session(key));
+        let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
+        let call = call.text(request);
         let call = call.arg(millis(terms.idle)).arg(millis(terms.grain()));
         let call = call
             .arg(terms.limit.map_or(0, Rate::interval_us))
@@ -62,8 +64,9 @@ impl Redis {
         key: &SessionKey,
         idle: Duration,
     ) -> Result<Dated<Option<(Session, String)>>, Fault> {
-        let call = self.scripts.read_session.call(2).text(keys::session(key));
-        let call = call.text(keys::standing(&key.subject)).arg(millis(idle));
+        let call = self.scripts.read_session.call(3).text(keys::session(key));
+        let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
+        let call = call.arg(millis(idle));
         let mut answer = call.run(&self.link).await?;
         let read = if answer.is_over() {
             None
@@ -79,8 +82,9 @@ impl Redis {
         idle: Duration,
         request: RequestId,
     ) -> Result<Dated<bool>, Fault> {
-        let call = self.scripts.end_session.call(2).text(keys::session(key));
-        let call = call.text(keys::standing(&key.subject)).text(request);
+        let call = self.scripts.end_session.call(3).text(keys::session(key));
+        let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
+        let call = call.text(request);
         let call = call.arg(millis(idle)).arg(millis(Store::TOMBSTONE));
         let mut answer = call.run(&self.link).await?;
         let lived = answer.number()? == 1;
@@ -91,12 +95,13 @@ impl Redis {
 /// The next four values, which every script gives in the same order: the card, the provider, when it was last used, when it ends.
 fn read_session(answer: &mut Answer) -> Result<Session, Fault> {
     let card = answer.text()?;
-    let (since, identity) =
+    let (since, binding) =
         card.split_once(' ').ok_or(Fault::Corrupt("a part is missing from a session's card"))?;
+    let identity = checked_binding(Some(binding))?.identity;
     let since = since.parse().map_err(|_| Fault::Corrupt("no moment on a session's card"))?;
     Ok(Session {
         since: Timestamp::from_millis(since),
-        identity: checked_identity(identity)?,
+        identity: identity.ok_or(Fault::Corrupt("no identity on a session's card"))?,
         provider: ProviderName::parse(&answer.text()?)
             .ok_or(Fault::Corrupt("no provider's name in a session"))?,
         last_used: answer.timestamp()?,

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Value};
 
-use super::{Redis, away, checked_brief, checked_identity, checked_subject, keys};
+use super::{Redis, away, checked_binding, checked_brief, checked_subject, keys};
 use crate::clock::{StoreTime, Timestamp};
-use crate::ids::{Identity, ProviderName, Reference, Subject, SubjectKey};
+use crate::ids::{ProviderName, Reference, Subject, SubjectKey};
 use crate::store::steps::{
-    Cursor, NewStanding, Page, Place, Standing, Unreadable, Verdict, millis,
+    Binding, Cursor, NewStanding, Page, Place, Standing, Unreadable, Verdict, millis,
 };
 use crate::store::{Dated, Fault};
 
@@ -115,7 +115,7 @@ impl Redis {
         Ok(Dated { value: page, time })
     }
 
-    /// What stands under `keys`, each with its subject's identity, in one round trip.
+    /// What stands under `keys`, each with its subject's binding, in one round trip.
     async fn read_standings(&self, keys: &[String]) -> Result<Dated<Page>, Fault> {
         let mut page = Page { standings: Vec::new(), unreadable: Vec::new(), next: None };
         let mut unreadable =
@@ -138,9 +138,9 @@ impl Redis {
         let (seconds, micros): (u64, u64) = read(answers.next())?;
         for key in asked {
             match read_row(answers.next(), answers.next()) {
-                Ok((standings, bound)) => page
+                Ok((standings, binding)) => page
                     .standings
-                    .extend(standings.into_iter().map(|standing| (standing, bound.clone()))),
+                    .extend(standings.into_iter().map(|standing| (standing, binding.clone()))),
                 Err(Fault::Corrupt(what)) => unreadable(key, what),
                 Err(fault) => return Err(fault),
             }
@@ -150,16 +150,16 @@ impl Redis {
     }
 }
 
-/// All standings of one subject, and the identity that it is bound to.
+/// All standings of one subject, and what it is bound to.
 fn read_row(
     fields: Option<Value>,
     bound: Option<Value>,
-) -> Result<(Vec<Standing>, Option<Identity>), Fault> {
+) -> Result<(Vec<Standing>, Binding), Fault> {
     let bound: Option<String> = read(bound)?;
-    Ok((read_fields(read(fields)?)?, bound.as_deref().map(checked_identity).transpose()?))
+    Ok((read_fields(read(fields)?)?, checked_binding(bound.as_deref())?))
 }
 
-/// All standings of one subject. None when only an ending is remembered, or nothing any more.
+/// All standings of one subject. None when nothing is remembered any more.
 fn read_fields(mut fields: HashMap<String, String>) -> Result<Vec<Standing>, Fault> {
     let briefs: Vec<_> = fields
         .iter()

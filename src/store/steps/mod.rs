@@ -1,11 +1,13 @@
 //! What goes into the steps and what comes out of them: plain, checked, and without a meaning of its own.
 
+mod bindings;
 mod sessions;
 mod standings;
 
 use std::time::Duration;
 
 use crate::ids::{Digest, ProviderName, Subject};
+pub use bindings::{Binding, Found};
 pub use sessions::{Judged, NewSession, OpenedSession, Session, SessionKey, UseTerms, UsedSession};
 pub use standings::{Cursor, NewStanding, Outcome, Page, Standing, Unreadable, Verdict};
 pub(in crate::store) use standings::{Place, brief, read_brief};

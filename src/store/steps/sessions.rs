@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Rate;
+use super::bindings::Found;
 use super::standings::{NewStanding, Verdict};
 use crate::clock::Timestamp;
 use crate::ids::{Digest, Identity, ProviderName, SubjectKey};
@@ -23,10 +24,9 @@ pub struct NewSession {
     pub key: SessionKey,
     /// The identity that the subject is bound to, or is to be bound to now.
     pub identity: Identity,
-    /// Whether the caller found the subject bound to it; `false` when it has claimed the identity just now.
-    pub bound: bool,
-    /// When the store told the caller what the subject is bound to.
-    pub seen: Timestamp,
+    /// What the caller found of the subject at the standing's provider. An identity among it is the one above; `None` when the
+    /// caller has claimed that just now.
+    pub found: Found,
     /// How long it may last, used or not.
     pub lifetime: Duration,
     /// How long it may lie unused.
@@ -40,8 +40,8 @@ pub struct NewSession {
 pub enum OpenedSession {
     /// It is there.
     Opened(Session),
-    /// Since [`NewSession::seen`] the subject's sessions were ended, or its identity was moved, or another login has bound it
-    /// to another one: nothing is written, and the caller looks again.
+    /// Since [`NewSession::found`] the subject's sessions were ended, or its identity was moved, or another login has bound it to
+    /// another one, or other claims of it were denied at the provider: nothing is written.
     Overtaken,
 }
 

@@ -3,8 +3,9 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use super::bindings::Binding;
 use crate::clock::Timestamp;
-use crate::ids::{Digest, Identity, ProviderName, Reference, Subject, SubjectKey};
+use crate::ids::{Digest, ProviderName, Reference, Subject, SubjectKey};
 
 /// What a policy said of somebody, in brief.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +68,8 @@ pub struct Standing {
 /// Some of all standings, in no order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Each with the identity that its subject is bound to. May be empty while there are more pages.
-    pub standings: Vec<(Standing, Option<Identity>)>,
+    /// Each with its subject's identity. May be empty while there are more pages.
+    pub standings: Vec<(Standing, Binding)>,
     /// What stands among them and cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// Where the next page begins; `None` after the last one.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use vestibule::inside::store::{
-    Allowance, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Session, SessionKey,
-    Standing, Store, UseTerms, UsedSession, Verdict,
+    Allowance, Found, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Session,
+    SessionKey, Standing, Store, UseTerms, UsedSession, Verdict,
 };
 use vestibule::inside::{Reference, RequestId, Subject, Timestamp};
 
@@ -22,14 +22,14 @@ enum Step {
     TakeFromLimit { bucket: u8, count: u8, request: u8 },
     BeginLogin { state: u8, browser: u8, at: u8 },
     TakeLoginOnce { state: u8, browser: u8, at: u8, request: u8 },
-    FindIdentity { who: u8 },
+    FindIdentity { who: u8, at: u8 },
     ClaimIdentity { what: u8, who: u8 },
     FindSubject { what: u8 },
     BeginMove { what: u8, from: u8, to: u8 },
     RetireSubject { from: u8, what: u8 },
     FinishMove { what: u8, to: u8 },
-    BindSubject { to: u8, what: u8, late: bool },
-    OpenSession { who: u8, secret: u8, what: u8, bound: bool, late: bool, shown: Shown },
+    BindSubject { to: u8, what: u8, endings: u8 },
+    OpenSession { who: u8, secret: u8, what: u8, bound: bool, stale: bool, shown: Shown },
     KeepStanding { who: u8, shown: Shown },
     ReadStanding { who: u8, at: u8 },
     DecideStanding { who: u8, at: u8, late: bool, shown: Shown },
@@ -101,8 +101,8 @@ fn step_of_members() -> impl Strategy<Value = Step> {
         }),
         (two.clone(), three.clone()).prop_map(|(from, what)| Step::RetireSubject { from, what }),
         (three.clone(), two.clone()).prop_map(|(what, to)| Step::FinishMove { what, to }),
-        (two.clone(), three.clone(), any::<bool>())
-            .prop_map(|(to, what, late)| Step::BindSubject { to, what, late }),
+        (two.clone(), three.clone(), three.clone())
+            .prop_map(|(to, what, endings)| Step::BindSubject { to, what, endings }),
         (two.clone(), shown()).prop_map(|(who, shown)| Step::KeepStanding { who, shown }),
         (two.clone(), two.clone()).prop_map(|(who, at)| Step::ReadStanding { who, at }),
         (two.clone(), two, any::<bool>(), shown())
@@ -124,12 +124,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (three.clone(), two.clone(), two.clone(), three.clone()).prop_map(
             |(state, browser, at, request)| { Step::TakeLoginOnce { state, browser, at, request } }
         ),
-        1 => three.clone().prop_map(|who| Step::FindIdentity { who }),
+        1 => (three.clone(), two.clone()).prop_map(|(who, at)| Step::FindIdentity { who, at }),
         1 => (three.clone(), three.clone()).prop_map(|(what, who)| Step::ClaimIdentity { what, who }),
         3 => (two.clone(), three.clone(), three.clone(), any::<bool>(), 0..4_u8, shown()).prop_map(
-            |(who, secret, what, bound, late, shown)| {
-                let late = late == 0;
-                Step::OpenSession { who, secret, what, bound, late, shown }
+            |(who, secret, what, bound, stale, shown)| {
+                let stale = stale == 0;
+                Step::OpenSession { who, secret, what, bound, stale, shown }
             }
         ),
         1 => (two.clone(), three.clone(), four.clone(), four.clone()).prop_map(
@@ -175,9 +175,9 @@ fn told_standing(standing: &Standing) -> String {
     format!("{} {provider} {claims} {verdict:?} {decision}", subject.value())
 }
 
-/// Before everything that happens, or after it: so that both stores agree what came first.
-fn moment(late: bool) -> Timestamp {
-    Timestamp::from_millis(if late { 0 } else { u64::from(u32::MAX) * 1000 })
+async fn find(store: &Store, who: u8, at: u8) -> Found {
+    let (who, at) = (someone(who).key(), provider(&at.to_string()));
+    store.find_identity(&who, Some(&at)).await.unwrap().value
 }
 
 async fn list(store: &Store, about: u8) -> String {
@@ -228,11 +228,9 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
                 store.take_login_once(&state, &browser, &at, request).await.unwrap().value
             )
         }
-        Step::FindIdentity { who } => {
-            format!(
-                "{:?}",
-                store.find_identity(&subject(&who.to_string()).key()).await.unwrap().value
-            )
+        Step::FindIdentity { who, at } => {
+            let found = find(store, who, at).await;
+            format!("{:?} {}", found.binding, found.obtained.is_some())
         }
         Step::ClaimIdentity { what, who } => {
             let (what, who) = (identity(&what.to_string()), subject(&who.to_string()));
@@ -248,23 +246,27 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
         }
         Step::RetireSubject { from, what } => {
             let (from, what) = (someone(from).key(), identity(&what.to_string()));
-            format!("{:?}", store.retire_subject(&from, &what, HOUR).await.unwrap().value)
+            format!("{:?}", store.retire_subject(&from, &what).await.unwrap().value)
         }
         Step::FinishMove { what, to } => {
             let (what, to) = (identity(&what.to_string()), someone(to));
             store.finish_move(&what, &to).await.unwrap().value.to_string()
         }
-        Step::BindSubject { to, what, late } => {
+        Step::BindSubject { to, what, endings } => {
             let (to, what) = (someone(to).key(), identity(&what.to_string()));
-            let bound = store.bind_subject(&to, &what, moment(late), HOUR).await.unwrap();
-            bound.value.to_string()
+            store.bind_subject(&to, &what, endings.into()).await.unwrap().value.to_string()
         }
-        Step::OpenSession { who, secret, what, bound, late, shown } => {
+        Step::OpenSession { who, secret, what, bound, stale, shown } => {
+            let what = identity(&what.to_string());
+            let mut found = Found::default();
+            found.binding.identity = bound.then(|| what.clone());
+            if !stale {
+                found = find(store, who, shown.at).await;
+            }
             let new = NewSession {
                 key: key(who, secret),
-                identity: identity(&what.to_string()),
-                bound,
-                seen: moment(late),
+                identity: found.binding.identity.clone().unwrap_or(what),
+                found,
                 standing: shown.standing(who, names),
                 ..new_session("anybody", "any")
             };
@@ -285,8 +287,8 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
         Step::DecideStanding { who, at, late, shown } => {
             let (who, at) = (someone(who).key(), provider(&at.to_string()));
             let standing = store.read_standing(&who, &at).await.unwrap().value;
-            let obtained = standing.map_or(moment(false), |standing| standing.obtained);
-            let about = if late { moment(true) } else { obtained };
+            let obtained = standing.filter(|_| !late).map(|standing| standing.obtained);
+            let about = obtained.unwrap_or(Timestamp::from_millis(0));
             let (verdict, decision) = (shown.verdict(names), shown.decision());
             let decided = store.decide_standing(&who, &at, about, &verdict, &decision).await;
             decided.unwrap().value.to_string()

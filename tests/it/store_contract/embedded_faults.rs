@@ -180,8 +180,7 @@ async fn a_store_that_is_dropped_leaves_its_file_whole_and_free() {
         before = Some(now);
         let who = format!("user-{number}");
         store.open_session(&new_session(&who, "one")).await.unwrap();
-        let first = store.find_identity(&subject("user-0").key()).await.unwrap().value;
-        assert_eq!(first, Some(identity("user-0")));
+        assert_eq!(super::bound(&store, "user-0").await, Some(identity("user-0")));
     }
 }
 

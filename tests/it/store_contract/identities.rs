@@ -2,7 +2,7 @@
 
 use vestibule::inside::store::{Claim, NewSession, OpenedSession, Owner, Store};
 
-use super::{all_at_once, identity, new_session, open, subject};
+use super::{all_at_once, bound, find, identity, new_session, open, subject};
 
 async fn claim(store: &Store, what: &str, who: &str) -> Claim {
     store.claim_identity(&identity(what), &subject(who)).await.unwrap().value
@@ -29,15 +29,12 @@ pub async fn twenty_claims_at_once_have_one_winner(store: &Store) {
 }
 
 pub async fn a_subject_has_no_identity_before_its_first_session(store: &Store) {
-    assert_eq!(store.find_identity(&subject("alice").key()).await.unwrap().value, None);
+    assert_eq!(bound(store, "alice").await, None);
 
     open(store, &new_session("alice", "one")).await;
 
-    assert_eq!(
-        store.find_identity(&subject("alice").key()).await.unwrap().value,
-        Some(identity("alice"))
-    );
-    assert_eq!(store.find_identity(&subject("bob").key()).await.unwrap().value, None);
+    assert_eq!(bound(store, "alice").await, Some(identity("alice")));
+    assert_eq!(bound(store, "bob").await, None);
 }
 
 pub async fn a_binding_stays_when_the_rule_yields_another_identity(store: &Store) {
@@ -47,12 +44,10 @@ pub async fn a_binding_stays_when_the_rule_yields_another_identity(store: &Store
     let overtaken = store.open_session(&renamed).await.unwrap().value;
 
     assert_eq!(overtaken, OpenedSession::Overtaken, "the caller looks again, and finds the first");
-    assert_eq!(
-        store.find_identity(&subject("alice").key()).await.unwrap().value,
-        Some(identity("alice"))
-    );
-    let found = NewSession { identity: identity("alice"), bound: true, ..renamed };
-    assert_eq!(open(store, &found).await.identity, identity("alice"));
+    assert_eq!(bound(store, "alice").await, Some(identity("alice")));
+    let found = find(store, "alice").await;
+    let again = NewSession { identity: identity("alice"), found, ..renamed };
+    assert_eq!(open(store, &again).await.identity, identity("alice"));
 }
 
 pub async fn whose_an_identity_is_can_be_asked(store: &Store) {

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use vestibule::inside::store::{
-    NewSession, NewStanding, OpenedSession, Outcome, Rate, Session, SessionKey, Settings, Store,
-    UseTerms, Verdict,
+    Found, NewSession, NewStanding, OpenedSession, Outcome, Rate, Session, SessionKey, Settings,
+    Store, UseTerms, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Subject, Timestamp};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Reference, Subject};
 
 /// Runs each case on a Redis of its own and on a file of its own.
 macro_rules! on_both_stores {
@@ -120,6 +120,11 @@ on_both_stores! {
         a_second_device_may_sign_in_until_the_subject_is_retired,
         a_session_opened_right_after_an_ending_lives,
         of_two_sessions_around_an_ending_in_one_millisecond_only_the_later_lives,
+        endings_are_counted_and_outlast_the_binding,
+        a_login_that_a_denial_overtakes_opens_nothing,
+        a_denial_overtakes_logins_at_its_own_provider_only,
+        a_denial_of_the_claims_that_were_found_overtakes_nobody,
+        a_bind_that_an_ending_overtakes_is_done_by_the_same_move_again,
         an_ending_is_remembered_where_nothing_was_before,
         a_bind_that_comes_after_the_next_move_binds_nobody,
         one_who_is_bound_to_another_identity_keeps_it,
@@ -176,14 +181,31 @@ fn allowed(policy: &str) -> Verdict {
     Verdict { mark: digest(policy), outcome: Outcome::Allowed { token_ttl: None } }
 }
 
-/// A session of `who` that lasts for hours, as if nothing of it was ever ended: the subject was asked about at the beginning of
-/// time, and had no identity.
+/// The same, denied.
+fn denied_standing(who: &str) -> NewStanding {
+    NewStanding { verdict: denied(), decision: String::new(), ..new_standing(who) }
+}
+
+fn denied() -> Verdict {
+    Verdict { mark: digest("policy"), outcome: Outcome::Denied { reference: Reference::random() } }
+}
+
+/// The identity that `who` is bound to.
+async fn bound(store: &Store, who: &str) -> Option<Identity> {
+    find(store, who).await.binding.identity
+}
+
+/// What a login of `who` at the provider finds.
+async fn find(store: &Store, who: &str) -> Found {
+    store.find_identity(&subject(who).key(), Some(&provider("corp"))).await.unwrap().value
+}
+
+/// A session of `who` that lasts for hours, of a login that found nothing of the subject.
 fn new_session(who: &str, secret: &str) -> NewSession {
     NewSession {
         key: session_key(who, secret),
         identity: identity(who),
-        bound: false,
-        seen: Timestamp::from_millis(0),
+        found: Found::default(),
         lifetime: Duration::from_hours(2),
         idle: HOUR,
         standing: new_standing(who),

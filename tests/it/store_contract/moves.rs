@@ -1,17 +1,17 @@
 //! How an identity is moved from one subject to another, whatever happens meanwhile.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use vestibule::inside::store::{
-    Claim, NewSession, OpenedSession, Owner, Session, SessionKey, Store, UsedSession,
+    Binding, Claim, Found, NewSession, OpenedSession, Owner, Session, SessionKey, Store,
+    UsedSession,
 };
-use vestibule::inside::{Identity, RequestId, SubjectKey, Timestamp};
+use vestibule::inside::{Identity, RequestId, SubjectKey};
 
-use super::{AT_EASE, HOUR, identity, new_session, new_standing, subject};
-
-/// Longer than any session of these tests.
-const KEEP: Duration = Duration::from_hours(2);
+use super::{
+    AT_EASE, HOUR, bound, denied_standing, find, identity, new_session, new_standing, provider,
+    subject,
+};
 
 /// A move under way: an operator's command, a step at a time.
 struct Move {
@@ -19,31 +19,30 @@ struct Move {
     from: String,
     to: String,
     done: u8,
-    finished: Timestamp,
+    endings: u64,
 }
 
 impl Move {
     /// Of the identity `what` from one to another.
     fn new(what: &str, from: &str, to: &str) -> Self {
         let (from, to) = (from.to_owned(), to.to_owned());
-        Self { what: identity(what), from, to, done: 0, finished: Timestamp::from_millis(0) }
+        Self { what: identity(what), from, to, done: 0, endings: 0 }
     }
 
     /// Takes the next step; `false` when the move goes no further.
     async fn step(&mut self, store: &Store) -> bool {
         let (what, from, to) = (&self.what, subject(&self.from).key(), subject(&self.to));
         let goes_on = match self.done {
-            0 => store.begin_move(what, &from, &to).await.unwrap().value,
+            0 => {
+                self.endings = find(store, &self.to).await.binding.endings;
+                store.begin_move(what, &from, &to).await.unwrap().value
+            }
             1 => {
-                store.retire_subject(&from, what, KEEP).await.unwrap();
+                store.retire_subject(&from, what).await.unwrap();
                 true
             }
-            2 => {
-                let finished = store.finish_move(what, &to).await.unwrap();
-                self.finished = finished.time.at();
-                finished.value
-            }
-            3 => store.bind_subject(&to.key(), what, self.finished, KEEP).await.unwrap().value,
+            2 => store.finish_move(what, &to).await.unwrap().value,
+            3 => store.bind_subject(&to.key(), what, self.endings).await.unwrap().value,
             _ => return false,
         };
         self.done = if goes_on { self.done + 1 } else { u8::MAX };
@@ -66,7 +65,7 @@ struct Login {
     who: String,
     what: Identity,
     secret: String,
-    seen: Option<(Timestamp, bool)>,
+    found: Option<Found>,
     claimed: bool,
     done: bool,
     opened: Option<SessionKey>,
@@ -78,7 +77,7 @@ impl Login {
             who: who.to_owned(),
             what: identity(what),
             secret: secret.to_owned(),
-            seen: None,
+            found: None,
             claimed: false,
             done: false,
             opened: None,
@@ -87,23 +86,22 @@ impl Login {
 
     /// Takes the next step; `false` when the login is over.
     async fn step(&mut self, store: &Store) -> bool {
-        match self.seen {
+        match &self.found {
             _ if self.done => {}
             None => {
-                let found = store.find_identity(&subject(&self.who).key()).await.unwrap();
-                self.seen = Some((found.time.at(), found.value.is_some()));
-                self.what = found.value.unwrap_or(self.what.clone());
+                let found = find(store, &self.who).await;
+                self.what = found.binding.identity.clone().unwrap_or(self.what.clone());
+                self.found = Some(found);
             }
-            Some((_, false)) if !self.claimed => {
+            Some(found) if found.binding.identity.is_none() && !self.claimed => {
                 let claim = store.claim_identity(&self.what, &subject(&self.who)).await.unwrap();
                 self.claimed = true;
                 self.done = claim.value == Claim::Anothers;
             }
-            Some((seen, bound)) => {
+            Some(found) => {
                 let new = NewSession {
                     identity: self.what.clone(),
-                    bound,
-                    seen,
+                    found: found.clone(),
                     ..new_session(&self.who, &self.secret)
                 };
                 if let OpenedSession::Opened(_) = store.open_session(&new).await.unwrap().value {
@@ -120,10 +118,6 @@ impl Login {
         while self.step(store).await {}
         self.opened
     }
-}
-
-async fn bound(store: &Store, who: &str) -> Option<Identity> {
-    store.find_identity(&subject(who).key()).await.unwrap().value
 }
 
 async fn used(store: &Store, key: &SessionKey) -> Option<Session> {
@@ -149,14 +143,9 @@ fn key(who: &str) -> SubjectKey {
     subject(who).key()
 }
 
-/// Opens a session of `who` right now, as often as it is overtaken by an ending in the same millisecond.
+/// Opens a session of `who` right now.
 async fn sign_in(store: &Store, who: &str, what: &str, secret: &str) -> SessionKey {
-    for _ in 0..100 {
-        if let Some(key) = Login::new(who, what, secret).run(store).await {
-            return key;
-        }
-    }
-    panic!("{who} does not get in as {what}");
+    Login::new(who, what, secret).run(store).await.expect("whom nobody overtakes gets in")
 }
 
 pub async fn a_move_takes_the_identity_and_all_sessions_along(store: &Store) {
@@ -286,7 +275,7 @@ pub async fn a_move_that_stopped_anywhere_is_finished_by_the_same_steps(store: &
 async fn about_to_open(store: &Store, who: &str, what: &str) -> Login {
     let mut login = Login::new(who, what, "late");
     assert!(login.step(store).await);
-    if login.seen.is_some_and(|(_, bound)| !bound) {
+    if login.found.as_ref().is_some_and(|found| found.binding.identity.is_none()) {
         assert!(login.step(store).await);
     }
     login
@@ -339,7 +328,7 @@ pub async fn a_second_device_may_sign_in_until_the_subject_is_retired(store: &St
 
 pub async fn a_session_opened_right_after_an_ending_lives(store: &Store) {
     for round in 0..50 {
-        store.retire_subject(&key("alice"), &identity("other"), KEEP).await.unwrap();
+        store.retire_subject(&key("alice"), &identity("other")).await.unwrap();
 
         let key = sign_in(store, "alice", "alice", &round.to_string()).await;
 
@@ -350,20 +339,23 @@ pub async fn a_session_opened_right_after_an_ending_lives(store: &Store) {
 pub async fn of_two_sessions_around_an_ending_in_one_millisecond_only_the_later_lives(
     store: &Store,
 ) {
-    // As if the clock had been set back since the caller was told: nothing overtakes either.
-    let seen = Timestamp::from_millis(u64::from(u32::MAX) * 1000);
-    let new = |name: String| NewSession { seen, ..new_session("alice", &name) };
+    let new = |endings, name: String| {
+        let binding = Binding { endings, identity: (endings > 0).then(|| identity("alice")) };
+        let found = Found { binding, obtained: None };
+        NewSession { found, ..new_session("alice", &name) }
+    };
     let (alice, other) = (key("alice"), identity("other"));
     // Both scripts are known to the server, so that nothing is asked twice and the order stays.
-    store.retire_subject(&alice, &other, KEEP).await.unwrap();
-    store.open_session(&new("warm".to_owned())).await.unwrap();
-    for round in 0..50 {
-        let [before, after] = ["before", "after"].map(|name| new(format!("{name} {round}")));
+    store.open_session(&new(0, "warm".to_owned())).await.unwrap();
+    store.retire_subject(&alice, &other).await.unwrap();
+    for round in 1..50 {
+        let before = new(round, format!("before {round}"));
+        let after = new(round + 1, format!("after {round}"));
 
         // They leave together, in this order.
         let (earlier, ended, later) = tokio::join!(
             store.open_session(&before),
-            store.retire_subject(&alice, &other, KEEP),
+            store.retire_subject(&alice, &other),
             store.open_session(&after)
         );
 
@@ -376,10 +368,86 @@ pub async fn of_two_sessions_around_an_ending_in_one_millisecond_only_the_later_
     }
 }
 
+pub async fn endings_are_counted_and_outlast_the_binding(store: &Store) {
+    let is = async |endings, bound: Option<&str>| {
+        let binding = Binding { endings, identity: bound.map(identity) };
+        assert_eq!(find(store, "alice").await.binding, binding);
+    };
+    is(0, None).await;
+    store.retire_subject(&key("alice"), &identity("alice")).await.unwrap();
+    is(1, None).await;
+    sign_in(store, "alice", "alice", "one").await;
+    is(1, Some("alice")).await;
+    store.retire_subject(&key("alice"), &identity("other")).await.unwrap();
+    is(2, Some("alice")).await;
+    store.retire_subject(&key("alice"), &identity("alice")).await.unwrap();
+    is(3, None).await;
+    assert!(!store.bind_subject(&key("alice"), &identity("x"), 2).await.unwrap().value);
+    assert!(store.bind_subject(&key("alice"), &identity("x"), 3).await.unwrap().value);
+    is(4, Some("x")).await;
+    assert!(store.bind_subject(&key("alice"), &identity("x"), 0).await.unwrap().value);
+    is(4, Some("x")).await;
+}
+
+pub async fn a_login_that_a_denial_overtakes_opens_nothing(store: &Store) {
+    let late = about_to_open(store, "alice", "alice").await;
+    store.keep_standing(&denied_standing("alice")).await.unwrap();
+    let denied = store.read_standing(&key("alice"), &provider("corp")).await.unwrap().value;
+
+    assert_eq!(late.run(store).await, None, "its claims may be older than those that were denied");
+
+    let left = store.read_standing(&key("alice"), &provider("corp")).await.unwrap().value;
+    assert_eq!(left, denied);
+    assert_eq!(bound(store, "alice").await, None);
+    // A login that begins after it gets in, and the one that it meets there does not stand in its way.
+    let [one, other] = [
+        about_to_open(store, "alice", "alice").await,
+        about_to_open(store, "alice", "alice").await,
+    ];
+    let other = Login { secret: "other".to_owned(), ..other };
+    assert!(one.run(store).await.is_some());
+    assert!(other.run(store).await.is_some(), "another device is no denial");
+}
+
+pub async fn a_denial_overtakes_logins_at_its_own_provider_only(store: &Store) {
+    let late = about_to_open(store, "alice", "alice").await;
+    let elsewhere = vestibule::inside::store::NewStanding {
+        provider: provider("other"),
+        ..denied_standing("alice")
+    };
+    store.keep_standing(&elsewhere).await.unwrap();
+
+    assert!(late.run(store).await.is_some());
+}
+
+pub async fn a_denial_of_the_claims_that_were_found_overtakes_nobody(store: &Store) {
+    sign_in(store, "alice", "alice", "one").await;
+    let late = about_to_open(store, "alice", "alice").await;
+    let obtained = find(store, "alice").await.obtained.unwrap();
+    let (alice, verdict, corp) = (key("alice"), super::denied(), provider("corp"));
+    let decided = store.decide_standing(&alice, &corp, obtained, &verdict, "").await;
+    assert!(decided.unwrap().value);
+
+    assert!(late.run(store).await.is_some(), "another policy said it of older claims");
+}
+
+pub async fn a_bind_that_an_ending_overtakes_is_done_by_the_same_move_again(store: &Store) {
+    claim(store, "alice", "old").await;
+    let mut slow = Move::new("alice", "old", "new");
+    for _ in 0..3 {
+        assert!(slow.step(store).await);
+    }
+    store.retire_subject(&key("new"), &identity("other")).await.unwrap();
+
+    assert!(!slow.step(store).await);
+    assert_eq!(bound(store, "new").await, None);
+    assert!(Move::new("alice", "old", "new").run(store).await);
+}
+
 pub async fn an_ending_is_remembered_where_nothing_was_before(store: &Store) {
     let late = about_to_open(store, "alice", "alice").await;
 
-    store.retire_subject(&key("alice"), &identity("alice"), KEEP).await.unwrap();
+    store.retire_subject(&key("alice"), &identity("alice")).await.unwrap();
 
     assert_eq!(late.run(store).await, None);
     assert_eq!(bound(store, "alice").await, None);
@@ -411,7 +479,7 @@ pub async fn one_who_is_bound_to_another_identity_keeps_it(store: &Store) {
 
 pub async fn a_denied_login_brings_no_session_back(store: &Store) {
     let old = sign_in(store, "alice", "alice", "one").await;
-    store.retire_subject(&key("alice"), &identity("other"), KEEP).await.unwrap();
+    store.retire_subject(&key("alice"), &identity("other")).await.unwrap();
 
     store.keep_standing(&new_standing("alice")).await.unwrap();
     assert_eq!(used(store, &old).await, None);

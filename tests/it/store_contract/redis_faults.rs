@@ -10,8 +10,8 @@ use vestibule::inside::store::{
 use vestibule::inside::{Metrics, Reference, RequestId, Timestamp};
 
 use super::{
-    AT_EASE, HOUR, allowed, digest, hourly, identity, new_session, new_standing, open, provider,
-    redis_store, session_key, subject,
+    AT_EASE, HOUR, allowed, bound, denied_standing, digest, find, hourly, identity, new_session,
+    new_standing, open, provider, redis_store, session_key, subject,
 };
 use crate::support::proxy::Proxy;
 use crate::support::redis::RedisServer;
@@ -94,13 +94,13 @@ async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once
     store.claim_identity(&identity("warm"), &subject("warm")).await.unwrap();
     store.keep_standing(&new_standing("warm")).await.unwrap();
     let (warm, corp) = (subject("warm").key(), provider("corp"));
-    let (decided, none) = (allowed("other"), Timestamp::from_millis(0));
-    store.decide_standing(&warm, &corp, none, &decided, "{}").await.unwrap();
+    let (decided, never) = (allowed("other"), Timestamp::from_millis(0));
+    store.decide_standing(&warm, &corp, never, &decided, "{}").await.unwrap();
     store.keep_denial(&Reference::random(), "{}", HOUR).await.unwrap();
     store.begin_move(&identity("warm"), &warm, &subject("warm too")).await.unwrap();
-    store.retire_subject(&warm, &identity("warm"), HOUR).await.unwrap();
+    store.retire_subject(&warm, &identity("warm")).await.unwrap();
     store.finish_move(&identity("warm"), &subject("warm too")).await.unwrap();
-    store.bind_subject(&subject("warm too").key(), &identity("warm"), none, HOUR).await.unwrap();
+    store.bind_subject(&subject("warm too").key(), &identity("warm"), 0).await.unwrap();
     store.end_session(&session_key("alice", "none"), HOUR, request).await.unwrap();
     use_it(&store, RequestId::unique()).await.unwrap();
 
@@ -139,12 +139,11 @@ async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once
 
     let (what, bob) = (identity("alice"), subject("bob"));
     assert!(twice!(proxy, store.begin_move(&what, &alice, &bob)));
-    twice!(proxy, store.retire_subject(&alice, &what, HOUR));
+    twice!(proxy, store.retire_subject(&alice, &what));
     assert!(twice!(proxy, store.finish_move(&what, &bob)));
-    let finished = store.read_time().await.unwrap().time.at();
-    assert!(twice!(proxy, store.bind_subject(&bob.key(), &what, finished, HOUR)));
-    assert_eq!(store.find_identity(&bob.key()).await.unwrap().value, Some(what));
-    assert_eq!(store.find_identity(&alice).await.unwrap().value, None);
+    assert!(twice!(proxy, store.bind_subject(&bob.key(), &what, 0)));
+    assert_eq!(bound(&store, "bob").await, Some(what));
+    assert_eq!(bound(&store, "alice").await, None);
 }
 
 #[tokio::test]
@@ -358,16 +357,12 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     assert!(near(life(standing.clone()), 3 * HOUR), "nothing shortens it");
     store.decide_standing(&key.subject, &provider("corp"), now, &allowed("x"), "").await.unwrap();
     assert!(near(life(standing.clone()), 3 * HOUR));
-    store.retire_subject(&key.subject, &identity("other"), HOUR).await.unwrap();
-    assert!(near(life(standing.clone()), 3 * HOUR));
-    store.retire_subject(&key.subject, &identity("other"), 4 * HOUR).await.unwrap();
-    assert!(near(life(standing), 4 * HOUR), "an ending outlives all sessions");
+    store.retire_subject(&key.subject, &identity("other")).await.unwrap();
+    assert!(near(life(standing), 3 * HOUR), "an ending keeps nobody's claims for longer");
+    assert_eq!(life(format!("vestibule:subject:{{{}}}", key.subject)), -1);
     let session = {
-        let found = store.find_identity(&key.subject).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        let seen = store.read_time().await.unwrap().time.at();
-        assert_eq!(found.value, Some(identity("alice")));
-        let new = NewSession { bound: true, seen, ..new_session("alice", "three") };
+        let found = find(&store, "alice").await;
+        let new = NewSession { found, ..new_session("alice", "three") };
         open(&store, &new).await;
         format!("vestibule:session:{{{}}}:{}", key.subject, new.key.id)
     };
@@ -401,26 +396,50 @@ async fn a_session_whose_standing_was_lost_is_over() {
     assert!(!store.end_session(&key, HOUR, RequestId::unique()).await.unwrap().value);
 }
 
+/// A failover to a server whose clock is behind: everything kept is from a minute ahead.
 #[tokio::test]
-async fn an_ending_ends_sessions_that_began_before_the_clock_was_set_back() {
+async fn endings_and_denials_count_alike_when_the_clock_is_set_back() {
     let server = RedisServer::start();
     let store = redis_store(&server.url()).await;
-    store.open_session(&new_session("alice", "one")).await.unwrap();
     let key = session_key("alice", "one");
-    // As if the server's clock had been a minute ahead when the session was opened.
     let (seconds, _): (u64, u64) = server.ask(&["TIME"]);
-    let since = (seconds + 60) * 1000;
-    let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
-    server.ask::<i64>(&["HSET", &session, "c", &format!("{since} alice")]);
+    let ahead = (seconds + 60) * 1000;
     let standing = format!("vestibule:standing:{{{}}}", key.subject);
-    let brief = format!("{} {since}", allowed("policy"));
-    server.ask::<i64>(&["HSET", &standing, "corp", &brief]);
-    let used = use_it(&store, RequestId::unique()).await.unwrap();
-    assert!(matches!(used, UsedSession::Live(..)), "{used:?}");
+    let set_ahead =
+        |verdict| server.ask::<i64>(&["HSET", &standing, "corp", &format!("{verdict} {ahead}")]);
+    let open_found = async |found, secret: &str| {
+        let new = NewSession { found, ..new_session("alice", secret) };
+        store.open_session(&new).await.unwrap().value
+    };
+    let is_live = async |secret: &str| {
+        let key = session_key("alice", secret);
+        let used = store.use_session(&key, &AT_EASE, RequestId::unique()).await;
+        matches!(used.unwrap().value, UsedSession::Live(..))
+    };
 
-    store.retire_subject(&key.subject, &identity("other"), HOUR).await.unwrap();
+    // A session that began ahead of time is ended all the same, and so is a login that looked then.
+    open(&store, &new_session("alice", "one")).await;
+    let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
+    server.ask::<i64>(&["HSET", &session, "c", &format!("{ahead} 0 alice")]);
+    set_ahead(allowed("policy"));
+    assert!(is_live("one").await);
+    let early = find(&store, "alice").await;
+    store.retire_subject(&key.subject, &identity("other")).await.unwrap();
+    assert!(!is_live("one").await);
+    assert_eq!(open_found(early, "early").await, OpenedSession::Overtaken);
 
-    assert_eq!(use_it(&store, RequestId::unique()).await.unwrap(), UsedSession::Ended);
+    // Whoever comes after the ending, or after a denial of then, gets in at once.
+    open_found(find(&store, "alice").await, "two").await;
+    assert!(is_live("two").await);
+    set_ahead(denied_standing("alice").verdict);
+    open_found(find(&store, "alice").await, "three").await;
+    assert!(is_live("three").await);
+
+    // And a denial of now overtakes a login that found claims of then.
+    set_ahead(allowed("policy"));
+    let late = find(&store, "alice").await;
+    store.keep_standing(&denied_standing("alice")).await.unwrap();
+    assert_eq!(open_found(late, "four").await, OpenedSession::Overtaken);
 }
 
 /// What the hot path costs the server: nothing is written, and of the standing only what a token needs is read.
@@ -449,7 +468,8 @@ async fn a_use_without_a_limit_only_reads() {
         })
         .collect();
     commands.sort_unstable();
-    assert_eq!(commands, [("evalsha", Some("10")), ("hmget", Some("20")), ("time", Some("10"))]);
+    let ten = ["evalsha", "get", "hget", "hmget", "time"].map(|name| (name, Some("10")));
+    assert_eq!(commands, ten);
 }
 
 #[tokio::test]
@@ -486,9 +506,7 @@ async fn a_key_that_somebody_else_wrote_is_an_error_that_says_so() {
     let spoil = |words: &[&str]| drop(server.ask::<redis::Value>(words));
     let read = || async { store.use_session(&key, &AT_EASE, RequestId::unique()).await };
 
-    for (field, junk) in
-        [("c", ""), ("c", "1"), ("c", "x alice"), ("c", "1 no/identity"), ("l", "x"), ("e", "x")]
-    {
+    for (field, junk) in [("c", "x 0 alice"), ("c", "1 1 0 alice"), ("l", "x"), ("e", "x")] {
         let kept: String = server.ask(&["HGET", &session, field]);
         spoil(&["HSET", &session, field, junk]);
         let answer = read().await;
@@ -501,15 +519,12 @@ async fn a_key_that_somebody_else_wrote_is_an_error_that_says_so() {
     assert!(read().await.is_ok());
 
     let corp = provider("corp");
-    for (field, junk) in [("corp", ""), ("corp", "0 x a 1"), ("corp", "1"), (":e", "x")] {
-        let kept: Option<String> = server.ask(&["HGET", &standing, field]);
+    for (field, junk) in [("corp", ""), ("corp", "0 x a 1"), ("corp", "1")] {
+        let kept: String = server.ask(&["HGET", &standing, field]);
         spoil(&["HSET", &standing, field, junk]);
         let answer = read().await;
         assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{field} {junk}: {answer:?}");
-        match kept {
-            Some(kept) => spoil(&["HSET", &standing, field, &kept]),
-            None => spoil(&["HDEL", &standing, field]),
-        }
+        spoil(&["HSET", &standing, field, &kept]);
     }
     for field in [":i", ":v", "corp:c", "corp:d"] {
         let kept: String = server.ask(&["HGET", &standing, field]);
@@ -532,9 +547,39 @@ async fn a_key_that_somebody_else_wrote_is_an_error_that_says_so() {
     spoil(&["SET", &session, "another program's"]);
     let answer = read().await;
     assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{answer:?}");
-    spoil(&["SET", &format!("vestibule:subject:{{{}}}", key.subject), "not an identity"]);
-    let answer = store.find_identity(&key.subject).await;
-    assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_a_subject_is_bound_to_is_read_to_the_letter() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    let key = session_key("alice", "one");
+    let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
+    let spoil = |words: &[&str]| drop(server.ask::<redis::Value>(words));
+    let read = || async { store.use_session(&key, &AT_EASE, RequestId::unique()).await };
+
+    // One that names no subject as it is now is no session of it.
+    let card: String = server.ask(&["HGET", &session, "c"]);
+    for junk in ["", "1", "x alice", "1 0 no/identity", "1 0 ", "1 00 alice", "0 alice"] {
+        spoil(&["HSET", &session, "c", junk]);
+        assert_eq!(read().await.unwrap().value, UsedSession::Ended, "{junk}");
+    }
+    spoil(&["HSET", &session, "c", &card]);
+    assert!(matches!(read().await.unwrap().value, UsedSession::Live(..)));
+
+    for junk in ["", "alice", "0 no/identity", "x alice"] {
+        spoil(&["SET", &format!("vestibule:subject:{{{}}}", key.subject), junk]);
+        let answer = store.find_identity(&key.subject, None).await;
+        assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{junk}: {answer:?}");
+    }
+    for junk in ["", "alice", "x alice"] {
+        spoil(&["SET", &format!("vestibule:subject:{{{}}}", key.subject), junk]);
+        let answer = store.retire_subject(&key.subject, &identity("alice")).await;
+        assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{junk}: {answer:?}");
+        let answer = store.bind_subject(&key.subject, &identity("bob"), 0).await;
+        assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{junk}: {answer:?}");
+    }
 }
 
 #[tokio::test]

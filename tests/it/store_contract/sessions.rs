@@ -255,7 +255,7 @@ pub async fn ten_sessions_of_one_subject_have_one_identity(store: &Store) {
     })
     .await;
 
-    let bound = store.find_identity(&session_key("alice", "1").subject).await.unwrap().value;
+    let bound = super::bound(store, "alice").await;
     let is_bound = |opened: &&OpenedSession| match opened {
         OpenedSession::Opened(session) => Some(&session.identity) == bound.as_ref(),
         OpenedSession::Overtaken => false,
@@ -284,7 +284,8 @@ pub async fn a_session_stands_on_the_standing_of_its_own_provider(store: &Store)
 pub async fn every_answer_is_dated_and_time_goes_on(store: &Store) {
     let first = store.read_time().await.unwrap().time.at();
     rest(20).await;
-    let second = store.find_identity(&session_key("alice", "one").subject).await.unwrap().time.at();
+    let second =
+        store.find_identity(&session_key("alice", "one").subject, None).await.unwrap().time.at();
     let third = store
         .use_session(&session_key("alice", "one"), &AT_EASE, RequestId::unique())
         .await

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use vestibule::inside::store::{
-    Cursor, Dated, Judged, NewSession, NewStanding, Outcome, Page, Session, Standing, Store,
-    UsedSession, Verdict,
+    Binding, Cursor, Dated, Found, Judged, NewSession, NewStanding, Outcome, Page, Session,
+    Standing, Store, UsedSession, Verdict,
 };
-use vestibule::inside::{Identity, Reference, RequestId};
+use vestibule::inside::{Reference, RequestId};
 
 use super::{
-    AT_EASE, HOUR, all_at_once, allowed, digest, identity, new_session, new_standing, open,
-    provider, session_key, subject,
+    AT_EASE, HOUR, all_at_once, allowed, denied, denied_standing, find, identity, new_session,
+    new_standing, open, provider, session_key, subject,
 };
 
 async fn read(store: &Store, who: &str, at: &str) -> Option<Standing> {
@@ -40,14 +40,6 @@ fn standing<T>(new: &NewStanding, kept: &Dated<T>) -> Standing {
         verdict: new.verdict,
         decision: new.decision.clone(),
     }
-}
-
-fn denied() -> Verdict {
-    Verdict { mark: digest("policy"), outcome: Outcome::Denied { reference: Reference::random() } }
-}
-
-fn denied_standing(who: &str) -> NewStanding {
-    NewStanding { verdict: denied(), decision: String::new(), ..new_standing(who) }
 }
 
 async fn rest(millis: u64) {
@@ -128,7 +120,8 @@ pub async fn newer_claims_take_the_place_of_older_ones_at_their_provider_only(st
 
     rest(3).await;
     let standing = NewStanding { claims: "{\"newest\":1}".to_owned(), ..new_standing("alice") };
-    open(store, &NewSession { standing, ..new_session("alice", "two") }).await;
+    let found = find(store, "alice").await;
+    open(store, &NewSession { found, standing, ..new_session("alice", "two") }).await;
     assert_eq!(read(store, "alice", "corp").await.unwrap().claims, "{\"newest\":1}");
     assert_eq!(use_it(store).await.1.verdict, allowed("policy"), "all devices stand on it");
 }
@@ -139,7 +132,8 @@ pub async fn a_denied_login_is_remembered_and_opens_nothing(store: &Store) {
     let kept = store.keep_standing(&new).await.unwrap();
 
     assert_eq!(read(store, "alice", "corp").await, Some(standing(&new, &kept)));
-    assert_eq!(store.find_identity(&subject("alice").key()).await.unwrap().value, None);
+    let found = Found { binding: Binding::default(), obtained: Some(kept.time.at()) };
+    assert_eq!(find(store, "alice").await, found);
     let key = session_key("alice", "one");
     let used = store.use_session(&key, &AT_EASE, RequestId::unique()).await.unwrap().value;
     assert_eq!(used, UsedSession::Ended);
@@ -273,15 +267,16 @@ async fn list(store: &Store, about: u32) -> (BTreeMap<(String, String), Row>, us
     }
 }
 
-type Row = (Standing, Option<Identity>);
+type Row = (Standing, Binding);
 
 pub async fn every_standing_is_listed(store: &Store) {
     let mut expected = BTreeMap::new();
     for number in 0..40 {
         let who = format!("user-{number}");
         let new = new_standing(&who);
-        let bound = (number % 2 == 0).then(|| identity(&who));
-        if bound.is_some() {
+        let mut bound = Binding::default();
+        if number % 2 == 0 {
+            bound.identity = Some(identity(&who));
             let opened = store.open_session(&new_session(&who, "one")).await.unwrap();
             expected
                 .insert((who.clone(), "corp".to_owned()), (standing(&new, &opened), bound.clone()));
@@ -293,7 +288,7 @@ pub async fn every_standing_is_listed(store: &Store) {
         }
         // Neither an ending nor a claim nor a denial is a standing.
         let nobody = subject(&format!("nobody-{number}"));
-        store.retire_subject(&nobody.key(), &identity(&who), HOUR).await.unwrap();
+        store.retire_subject(&nobody.key(), &identity(&who)).await.unwrap();
         store.claim_identity(&identity(&who), &subject(&who)).await.unwrap();
         store.keep_denial(&Reference::random(), "{}", HOUR).await.unwrap();
     }

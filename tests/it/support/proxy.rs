@@ -17,6 +17,8 @@ enum Weather {
     Stalled,
     /// Connections are closed at once.
     Refusing,
+    /// Whoever waits for a reply waits on.
+    Holding,
 }
 
 /// A proxy before a server that speaks RESP. It ends with the runtime of its test.
@@ -99,6 +101,13 @@ impl Proxy {
         *self.wire.forecast.lock().unwrap() = Some((count, Weather::Refusing));
     }
 
+    /// Lets `count` more replies pass, and holds the next one back until it clears up. Returns when it has it.
+    pub async fn hold_after(&self, count: usize) {
+        *self.wire.forecast.lock().unwrap() = Some((count, Weather::Holding));
+        let mut weather = self.wire.weather.subscribe();
+        weather.wait_for(|now| *now == Weather::Holding).await.expect("the proxy lives");
+    }
+
     /// From now on new connections work.
     pub fn clear_up(&self) {
         *self.wire.forecast.lock().unwrap() = None;
@@ -128,7 +137,7 @@ async fn accept(listener: TcpListener, weather: watch::Receiver<Weather>, wire: 
 
 async fn pump(mut client: TcpStream, mut weather: watch::Receiver<Weather>, wire: Arc<Wire>) {
     let now = *weather.borrow_and_update();
-    if !goes_on(now).await {
+    if !goes_on(now, &mut weather).await {
         return;
     }
     let Ok(mut server) = TcpStream::connect(wire.server).await else { return };
@@ -140,7 +149,7 @@ async fn pump(mut client: TcpStream, mut weather: watch::Receiver<Weather>, wire
         tokio::select! {
             changed = weather.changed() => {
                 let now = *weather.borrow_and_update();
-                if changed.is_err() || !goes_on(now).await {
+                if changed.is_err() || !goes_on(now, &mut weather).await {
                     return;
                 }
             }
@@ -155,14 +164,18 @@ async fn pump(mut client: TcpStream, mut weather: watch::Receiver<Weather>, wire
                 let Ok(length @ 1..) = read else { return };
                 let one_less = |left: usize| left.checked_sub(1);
                 let lost = wire.replies_to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
-                let change = wire.next_change();
+                let mut change = wire.next_change();
+                if change.take_if(|change| *change == Weather::Holding).is_some() {
+                    wire.weather.send_replace(Weather::Holding);
+                    goes_on(Weather::Holding, &mut weather).await;
+                }
                 let passes = if lost || change.is_some() { length / 2 } else { length };
                 if client.write_all(&down[..passes]).await.is_err() || lost {
                     return;
                 }
                 if let Some(change) = change {
                     wire.weather.send_replace(change);
-                    goes_on(change).await;
+                    goes_on(change, &mut weather).await;
                     return;
                 }
             }
@@ -171,8 +184,9 @@ async fn pump(mut client: TcpStream, mut weather: watch::Receiver<Weather>, wire
 }
 
 /// Whether a connection goes on in this weather; in a stall it neither does nor does it end.
-async fn goes_on(weather: Weather) -> bool {
-    match weather {
+async fn goes_on(now: Weather, weather: &mut watch::Receiver<Weather>) -> bool {
+    match now {
+        Weather::Holding => weather.wait_for(|now| *now != Weather::Holding).await.is_ok(),
         Weather::Fair => true,
         Weather::Refusing => false,
         Weather::Stalled => std::future::pending().await,

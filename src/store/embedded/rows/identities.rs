@@ -1,22 +1,23 @@
 //! Whose an identity is, and which identity somebody has.
 
-use std::time::Duration;
-
 use redb::ReadableTable;
 
-use super::{Rows, checked_identity, checked_subject};
-use crate::clock::Timestamp;
-use crate::ids::{Identity, Subject, SubjectKey};
+use super::{Rows, checked_binding, checked_brief, checked_subject};
+use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
 use crate::store::embedded::writer::Trouble;
-use crate::store::steps::{Claim, Owner};
+use crate::store::steps::{Binding, Claim, Found, Owner};
 
 impl Rows<'_> {
     pub(in crate::store::embedded) fn find_identity(
         &mut self,
         subject: &SubjectKey,
-    ) -> Result<Option<Identity>, Trouble> {
-        let row = self.subjects.get(subject.to_string().as_str())?;
-        row.map(|row| checked_identity(row.value())).transpose()
+        provider: Option<&ProviderName>,
+    ) -> Result<Found, Trouble> {
+        let binding = self.binding(subject)?;
+        let brief =
+            provider.map(|at| self.standing_at(subject, at, |(_, brief, ..)| checked_brief(brief)));
+        let obtained = brief.transpose()?.flatten().map(|(_, obtained)| obtained);
+        Ok(Found { binding, obtained })
     }
 
     pub(in crate::store::embedded) fn find_subject(
@@ -72,13 +73,10 @@ impl Rows<'_> {
         &mut self,
         from: &SubjectKey,
         identity: &Identity,
-        keep: Duration,
     ) -> Result<(), Trouble> {
-        if self.find_identity(from)?.as_ref() == Some(identity) {
-            self.written = true;
-            self.subjects.remove(from.to_string().as_str())?;
-        }
-        self.end_sessions(from, keep)
+        let mut binding = self.binding(from)?;
+        binding.identity = binding.identity.filter(|bound| bound != identity);
+        self.bind(from, &binding.ended())
     }
 
     pub(in crate::store::embedded) fn finish_move(
@@ -102,28 +100,29 @@ impl Rows<'_> {
         &mut self,
         to: &SubjectKey,
         identity: &Identity,
-        finished: Timestamp,
-        keep: Duration,
+        endings: u64,
     ) -> Result<bool, Trouble> {
-        if self.find_identity(to)?.as_ref() == Some(identity) {
+        let binding = self.binding(to)?;
+        if binding.identity.as_ref() == Some(identity) {
             return Ok(true);
         }
-        if finished < self.begun_before(to)? {
+        if binding.endings != endings {
             return Ok(false);
         }
-        self.bind(to, identity)?;
-        self.end_sessions(to, keep)?;
+        self.bind(to, &binding.to(identity).ended())?;
         Ok(true)
     }
 
-    /// Binds `subject` to `identity`, whatever it was bound to.
-    pub(super) fn bind(
-        &mut self,
-        subject: &SubjectKey,
-        identity: &Identity,
-    ) -> Result<(), Trouble> {
+    /// Which identity `subject` has.
+    pub(super) fn binding(&self, subject: &SubjectKey) -> Result<Binding, Trouble> {
+        let row = self.subjects.get(subject.to_string().as_str())?;
+        row.map_or_else(|| Ok(Binding::default()), |row| checked_binding(row.value()))
+    }
+
+    /// Makes that another.
+    pub(super) fn bind(&mut self, subject: &SubjectKey, binding: &Binding) -> Result<(), Trouble> {
         self.written = true;
-        self.subjects.insert(subject.to_string().as_str(), identity.as_str())?;
+        self.subjects.insert(subject.to_string().as_str(), binding.to_string().as_str())?;
         Ok(())
     }
 

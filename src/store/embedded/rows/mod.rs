@@ -14,18 +14,17 @@ use redb::{Database, ReadableDatabase, Table, TableDefinition, TableError, Write
 
 use super::writer::Trouble;
 use crate::clock::Timestamp;
-use crate::ids::{Identity, ProviderName, Subject};
-use crate::store::steps::{Health, Verdict, read_brief};
+use crate::ids::{ProviderName, Subject};
+use crate::store::steps::{Binding, Health, Verdict, read_brief};
 
 /// Provider, binding, where the browser goes afterwards, the request that took it; first, when the row is over, ms.
 pub(super) type Login = (u64, &'static str, &'static str, &'static str, Option<&'static str>);
-/// When the row is over; identity and provider; since, last used, ends; when the limit is untouched again, µs; the request that
+/// When the row is over; its subject's binding when it began, and the provider; since, last used, ends; when the limit is untouched again, µs; the request that
 /// used it last, empty for none; the request that ended it.
 pub(super) type SessionRow =
     (u64, (&'static str, &'static str), (u64, u64, u64), u64, &'static str, Option<&'static str>);
-/// When the row is over; sessions that began before this are over, 0 for none; issuer and value of the subject claim, empty while
-/// there is no standing; the standings.
-pub(super) type StandingsRow = (u64, u64, (&'static str, &'static str), Vec<StandingRow>);
+/// When the row is over; issuer and value of the subject claim; the standings.
+pub(super) type StandingsRow = (u64, (&'static str, &'static str), Vec<StandingRow>);
 /// Provider, brief, claims, decision.
 type StandingRow = (&'static str, &'static str, &'static str, &'static str);
 /// When the row is over; the denial.
@@ -49,7 +48,7 @@ const DENIALS: TableDefinition<&str, Denial> = TableDefinition::new("denials");
 const MOVES: TableDefinition<&str, Owner> = TableDefinition::new("moves");
 /// By identity. For ever; its row changes when it has been moved.
 const CLAIMS: TableDefinition<&str, Owner> = TableDefinition::new("claims");
-/// Identities by subject key. For ever, unless they are moved.
+/// Bindings by subject key. For ever; its row changes when all sessions of the subject are ended.
 const SUBJECTS: TableDefinition<&str, &str> = TableDefinition::new("subjects");
 /// The clock's promise, µs.
 const CLOCK: TableDefinition<(), u64> = TableDefinition::new("clock");
@@ -119,8 +118,8 @@ impl<'t> Rows<'t> {
     }
 }
 
-fn checked_identity(text: &str) -> Result<Identity, Trouble> {
-    Identity::parse(text).map_err(|_| Trouble::Corrupt("no identity where one belongs"))
+fn checked_binding(text: &str) -> Result<Binding, Trouble> {
+    Binding::read(text).ok_or(Trouble::Corrupt("no binding where one belongs"))
 }
 
 fn checked_subject(issuer: &str, value: &str) -> Result<Subject, Trouble> {

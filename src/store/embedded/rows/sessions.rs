@@ -5,18 +5,21 @@ use std::time::Duration;
 use redb::ReadableTable;
 
 use super::limits::count;
-use super::{Rows, checked_brief, checked_identity, checked_provider};
+use super::standings::Part;
+use super::{Rows, checked_binding, checked_brief, checked_provider};
 use crate::clock::Timestamp;
 use crate::ids::RequestId;
 use crate::store::Store;
 use crate::store::embedded::writer::Trouble;
 use crate::store::steps::{
-    Judged, NewSession, OpenedSession, Session, SessionKey, UseTerms, UsedSession, millis,
+    Binding, Judged, NewSession, OpenedSession, Outcome, Session, SessionKey, UseTerms,
+    UsedSession, millis,
 };
 
 /// A session's row, taken out of the table.
 struct Kept {
     session: Session,
+    binding: Binding,
     untouched_us: u64,
     used_by: String,
     ended_by: Option<String>,
@@ -32,25 +35,23 @@ impl Rows<'_> {
             return Ok(OpenedSession::Opened(kept.session));
         }
         let subject = &new.key.subject;
-        let begun_before = self.begun_before(subject)?;
-        let is_as_seen = match self.find_identity(subject)? {
-            Some(bound) => bound == new.identity,
-            None => !new.bound,
-        };
-        if !is_as_seen || new.seen < begun_before {
+        let before = self.binding(subject)?;
+        let binding = new.found.binding.to(&new.identity);
+        let is_as_found = before == new.found.binding || before == binding;
+        if !is_as_found || self.denies(new)? {
             return Ok(OpenedSession::Overtaken);
         }
-        self.bind(subject, &new.identity)?;
+        self.bind(subject, &binding)?;
         let now = Timestamp::from_millis(self.ms());
         let session = Session {
             identity: new.identity.clone(),
             provider: new.standing.provider.clone(),
-            // Not before the last ending, which may be in this very millisecond: it would be over from the start.
-            since: now.max(begun_before),
+            since: now,
             last_used: now,
             ends: now.plus(new.lifetime),
         };
-        let kept = Kept { session, untouched_us: 0, used_by: String::new(), ended_by: None };
+        let kept =
+            Kept { session, binding, untouched_us: 0, used_by: String::new(), ended_by: None };
         self.keep(&name, kept.over(new.idle), &kept)?;
         self.write_standing(&new.standing, new.standing.keep.max(new.lifetime))?;
         Ok(OpenedSession::Opened(kept.session))
@@ -67,7 +68,7 @@ impl Rows<'_> {
         else {
             return Ok(UsedSession::Ended);
         };
-        let judged = self.standing_under(key, &kept.session, |(_, brief, ..)| {
+        let judged = self.standing_under(key, &kept, |(_, brief, ..)| {
             let (verdict, obtained) = checked_brief(brief)?;
             Ok(Judged { verdict, obtained })
         })?;
@@ -100,10 +101,9 @@ impl Rows<'_> {
         idle: Duration,
     ) -> Result<Option<(Session, String)>, Trouble> {
         let kept = self.kept(&session_name(key))?.filter(|kept| kept.lives(self.ms(), idle));
-        let Some(Kept { session, .. }) = kept else { return Ok(None) };
-        let decision =
-            self.standing_under(key, &session, |(.., decision)| Ok(decision.to_owned()))?;
-        Ok(decision.map(|decision| (session, decision)))
+        let Some(kept) = kept else { return Ok(None) };
+        let decision = self.standing_under(key, &kept, |(.., decision)| Ok(decision.to_owned()))?;
+        Ok(decision.map(|decision| (kept.session, decision)))
     }
 
     pub(in crate::store::embedded) fn end_session(
@@ -118,9 +118,7 @@ impl Rows<'_> {
         if kept.ended_by.as_ref() == Some(&request) {
             return Ok(true);
         }
-        if !kept.lives(self.ms(), idle)
-            || self.standing_under(key, &kept.session, |_| Ok(()))?.is_none()
-        {
+        if !kept.lives(self.ms(), idle) || self.standing_under(key, &kept, |_| Ok(()))?.is_none() {
             return Ok(false);
         }
         kept.ended_by = Some(request);
@@ -128,28 +126,59 @@ impl Rows<'_> {
         Ok(true)
     }
 
+    /// Whether other claims than those that were found have been denied at the session's provider.
+    fn denies(&self, new: &NewSession) -> Result<bool, Trouble> {
+        let kept =
+            self.standing_at(&new.key.subject, &new.standing.provider, |(_, brief, ..)| {
+                checked_brief(brief)
+            })?;
+        Ok(kept.is_some_and(|(verdict, obtained)| {
+            matches!(verdict.outcome, Outcome::Denied { .. })
+                && new.found.obtained != Some(obtained)
+        }))
+    }
+
+    /// What `read` makes of the standing that a session stands on; `None` when there is none, or its subject is another than when
+    /// it began.
+    fn standing_under<T>(
+        &self,
+        key: &SessionKey,
+        kept: &Kept,
+        read: impl FnOnce(Part<'_>) -> Result<T, Trouble>,
+    ) -> Result<Option<T>, Trouble> {
+        if self.binding(&key.subject)? != kept.binding {
+            return Ok(None);
+        }
+        self.standing_at(&key.subject, &kept.session.provider, read)
+    }
+
     /// A session's row, unless it is over.
     fn kept(&self, name: &str) -> Result<Option<Kept>, Trouble> {
         let Some(row) = self.sessions.get(name)? else { return Ok(None) };
-        let (over, (identity, provider), times, untouched_us, used_by, ended_by) = row.value();
+        let (over, (binding, provider), times, untouched_us, used_by, ended_by) = row.value();
         if over < self.ms() {
             return Ok(None);
         }
         let (since, last_used, ends) = times;
+        let binding = checked_binding(binding)?;
         let session = Session {
-            identity: checked_identity(identity)?,
+            identity: binding
+                .identity
+                .clone()
+                .ok_or(Trouble::Corrupt("no identity in a session"))?,
             provider: checked_provider(provider)?,
             since: Timestamp::from_millis(since),
             last_used: Timestamp::from_millis(last_used),
             ends: Timestamp::from_millis(ends),
         };
         let (used_by, ended_by) = (used_by.to_owned(), ended_by.map(str::to_owned));
-        Ok(Some(Kept { session, untouched_us, used_by, ended_by }))
+        Ok(Some(Kept { session, binding, untouched_us, used_by, ended_by }))
     }
 
     fn keep(&mut self, name: &str, over: u64, kept: &Kept) -> Result<(), Trouble> {
         let session = &kept.session;
-        let person = (session.identity.as_str(), session.provider.as_str());
+        let binding = kept.binding.to_string();
+        let person = (binding.as_str(), session.provider.as_str());
         let times =
             (session.since.as_millis(), session.last_used.as_millis(), session.ends.as_millis());
         let (used_by, ended_by) = (kept.used_by.as_str(), kept.ended_by.as_deref());

@@ -7,21 +7,19 @@ use redb::ReadableTable;
 
 use super::{Rows, checked_brief, checked_provider, checked_subject};
 use crate::clock::Timestamp;
-use crate::ids::{Identity, ProviderName, Reference, SubjectKey};
+use crate::ids::{ProviderName, Reference, SubjectKey};
 use crate::store::embedded::writer::Trouble;
 use crate::store::steps::{
-    Cursor, NewStanding, Page, Place, Session, SessionKey, Standing, Unreadable, Verdict, brief,
-    millis,
+    Binding, Cursor, NewStanding, Page, Place, Standing, Unreadable, Verdict, brief, millis,
 };
 
 /// Provider, brief, claims, decision.
-type Part<'a> = (&'a str, &'a str, &'a str, &'a str);
+pub(super) type Part<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 /// A subject's row, taken out of the table.
 #[derive(Default)]
 struct Kept {
     over: u64,
-    begun_before: u64,
     issuer: String,
     value: String,
     parts: Vec<(String, String, String, String)>,
@@ -84,8 +82,10 @@ impl Rows<'_> {
         for row in rows.by_ref().take(usize::try_from(about.max(1)).unwrap_or(usize::MAX)) {
             let (key, row) = row?;
             let kept = Kept::read(row.value());
+            let subject = SubjectKey::parse(key.value());
+            let subject = subject.ok_or(Trouble::Corrupt("no subject's key where one belongs"))?;
             if kept.over > self.ms() {
-                match self.row_of(key.value(), &kept) {
+                match self.row_of(&subject, &kept) {
                     Ok(standings) => page.standings.extend(standings),
                     Err(Trouble::Corrupt(what)) => {
                         page.unreadable.push(Unreadable { key: key.value().to_owned(), what });
@@ -93,20 +93,22 @@ impl Rows<'_> {
                     Err(trouble) => return Err(trouble),
                 }
             }
-            last = SubjectKey::parse(key.value());
+            last = Some(subject);
         }
-        if rows.next().is_some() {
-            let last = last.ok_or(Trouble::Corrupt("no subject's key where one belongs"))?;
+        if let (Some(_), Some(last)) = (rows.next(), last) {
             page.next = Some(Cursor(Place::Behind(last)));
         }
         Ok(page)
     }
 
-    /// All standings of the subject with this key, each with the identity that it is bound to.
-    fn row_of(&self, key: &str, kept: &Kept) -> Result<Vec<(Standing, Option<Identity>)>, Trouble> {
-        let bound = self.subjects.get(key)?;
-        let bound = bound.map(|bound| super::checked_identity(bound.value())).transpose()?;
-        kept.parts.iter().map(|part| Ok((kept.standing(part)?, bound.clone()))).collect()
+    /// All standings of a subject, each with what it is bound to.
+    fn row_of(
+        &self,
+        subject: &SubjectKey,
+        kept: &Kept,
+    ) -> Result<Vec<(Standing, Binding)>, Trouble> {
+        let binding = self.binding(subject)?;
+        kept.parts.iter().map(|part| Ok((kept.standing(part)?, binding.clone()))).collect()
     }
 
     pub(in crate::store::embedded) fn keep_denial(
@@ -130,47 +132,19 @@ impl Rows<'_> {
         Ok(kept.map(|row| row.value().1.to_owned()))
     }
 
-    /// Sessions of `subject` that began before this are over.
-    pub(super) fn begun_before(&self, subject: &SubjectKey) -> Result<Timestamp, Trouble> {
-        let row = self.standings.get(subject.to_string().as_str())?;
-        let kept = row.filter(|row| row.value().0 > self.ms());
-        Ok(Timestamp::from_millis(kept.map_or(0, |row| row.value().1)))
-    }
-
-    /// Ends all sessions of `subject`, and remembers it for `keep`.
-    pub(super) fn end_sessions(
-        &mut self,
-        subject: &SubjectKey,
-        keep: Duration,
-    ) -> Result<(), Trouble> {
-        let mut kept = self.kept_standings(subject)?;
-        // After every session there is, also one of this millisecond: each began with claims of its provider, or at the last
-        // ending.
-        let mut last = kept.begun_before.max(self.ms());
-        for (_, brief, ..) in &kept.parts {
-            last = last.max(checked_brief(brief)?.1.as_millis());
-        }
-        kept.begun_before = last.saturating_add(1);
-        kept.over = kept.over.max(self.ms().saturating_add(millis(keep)));
-        self.keep_standings(subject, &kept)
-    }
-
-    /// What `read` makes of the standing that `session` stands on; `None` when there is none, or the session was ended with all
-    /// others of its subject.
-    pub(super) fn standing_under<T>(
+    /// What `read` makes of what is remembered of `subject` at `provider`; `None` when that is nothing.
+    pub(super) fn standing_at<T>(
         &self,
-        key: &SessionKey,
-        session: &Session,
+        subject: &SubjectKey,
+        provider: &ProviderName,
         read: impl FnOnce(Part<'_>) -> Result<T, Trouble>,
     ) -> Result<Option<T>, Trouble> {
-        let Some(row) = self.standings.get(key.subject.to_string().as_str())? else {
-            return Ok(None);
-        };
-        let (over, begun_before, _, parts) = row.value();
-        if over <= self.ms() || session.since.as_millis() < begun_before {
+        let Some(row) = self.standings.get(subject.to_string().as_str())? else { return Ok(None) };
+        let (over, _, parts) = row.value();
+        if over <= self.ms() {
             return Ok(None);
         }
-        let found = parts.into_iter().find(|part| part.0 == session.provider.as_str());
+        let found = parts.into_iter().find(|part| part.0 == provider.as_str());
         found.map(read).transpose()
     }
 
@@ -213,7 +187,7 @@ impl Rows<'_> {
             (provider.as_str(), brief.as_str(), claims.as_str(), decision.as_str())
         });
         let whom = (kept.issuer.as_str(), kept.value.as_str());
-        let row = (kept.over, kept.begun_before, whom, parts.collect());
+        let row = (kept.over, whom, parts.collect());
         self.written = true;
         self.standings.insert(subject.to_string().as_str(), row)?;
         Ok(())
@@ -221,15 +195,12 @@ impl Rows<'_> {
 }
 
 impl Kept {
-    fn read(
-        (over, begun_before, (issuer, value), parts): (u64, u64, (&str, &str), Vec<Part<'_>>),
-    ) -> Self {
+    fn read((over, (issuer, value), parts): (u64, (&str, &str), Vec<Part<'_>>)) -> Self {
         let own = |(provider, brief, claims, decision): Part<'_>| {
             (provider.to_owned(), brief.to_owned(), claims.to_owned(), decision.to_owned())
         };
         Self {
             over,
-            begun_before,
             issuer: issuer.to_owned(),
             value: value.to_owned(),
             parts: parts.into_iter().map(own).collect(),

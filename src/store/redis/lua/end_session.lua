@@ -1,7 +1,8 @@
 -- End a session for good.
 --
--- KEYS  1 [hash] session
---       2 [hash] standing
+-- KEYS  1 [hash]   session
+--       2 [string] subject: how often its sessions were ended, and the identity it is bound to
+--       3 [hash]   standing
 -- ARGV  1 [string] request id: a repeat with the same id answers the same
 --       2 [int]    idle time, ms
 --       3 [int]    how long the ended session stays as a tombstone, ms
@@ -9,7 +10,7 @@
 -- Returns {ms of the store's clock, 1 when it lived until now, 0 when it was no more}.
 -- The tombstone keeps a step that comes late from bringing the session back. Of what never lived none is kept: anybody could
 -- fill the memory with made-up cookies.
-assert(#KEYS == 2 and #ARGV == 3, 'end_session.lua takes 2 keys and 3 arguments')
+assert(#KEYS == 3 and #ARGV == 3, 'end_session.lua takes 3 keys and 3 arguments')
 
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -20,8 +21,8 @@ if kept[3] then
 elseif not kept[1] or ms >= tonumber(kept[1]) or ms >= kept[2] + ARGV[2] then
   return {ms, 0}
 end
-local standing = redis.call('HMGET', KEYS[2], kept[5], ':e')
-if not standing[1] or tonumber(string.match(kept[4], '^%d+')) < tonumber(standing[2] or 0) then
+local subject = redis.call('GET', KEYS[2]) or ''
+if redis.call('HEXISTS', KEYS[3], kept[5]) == 0 or string.sub(kept[4], -#subject - 1) ~= ' ' .. subject then
   return {ms, 0}
 end
 redis.call('HSET', KEYS[1], 'x', ARGV[1], 'z', kept[1])

@@ -9,7 +9,7 @@
 --       6 [string] decision
 --       7 [int]    how long it is kept at least, ms
 --
--- Returns {ms of the store's clock}. Sessions that were ended stay so.
+-- Returns {ms of the store's clock}.
 assert(#KEYS == 1 and #ARGV == 7, 'keep_standing.lua takes 1 key and 7 arguments')
 
 local time = redis.call('TIME')

@@ -1,7 +1,8 @@
 -- Use a session: its idle time begins anew, unless it is over or over its limit (GCRA).
 --
--- KEYS  1 [hash] session
---       2 [hash] standing
+-- KEYS  1 [hash]   session
+--       2 [string] subject: how often its sessions were ended, and the identity it is bound to
+--       3 [hash]   standing
 -- ARGV  1 [string] request id: a repeat right after is not counted again
 --       2 [int]    idle time, ms
 --       3 [int]    how old the last use may be without being written again, ms
@@ -9,8 +10,9 @@
 --       5 [int]    burst: interval times count, µs
 --
 -- Returns {ms of the store's clock, 2, card, provider, last used ms, ends ms, brief} when it lives; {ms, 1, µs until it may be
--- used again} when it is over its limit; {ms, 0} when it is no more, or nothing is remembered of its subject. This runs for every token: without a limit it mostly reads.
-assert(#KEYS == 2 and #ARGV == 5, 'use_session.lua takes 2 keys and 5 arguments')
+-- used again} when it is over its limit; {ms, 0} when it is no more, or its subject is another than when it began, or nothing is
+-- remembered of it. This runs for every token: without a limit it mostly reads.
+assert(#KEYS == 3 and #ARGV == 5, 'use_session.lua takes 3 keys and 5 arguments')
 
 local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
@@ -24,9 +26,9 @@ local ends, used = tonumber(kept[1]), tonumber(kept[4])
 if ms >= ends or ms >= used + ARGV[2] then
   return {ms, 0}
 end
-local standing = redis.call('HMGET', KEYS[2], kept[3], ':e')
-local brief, begun_before = standing[1], standing[2]
-if not brief or (begun_before and tonumber(string.match(kept[2], '^%d+')) < tonumber(begun_before)) then
+local subject = redis.call('GET', KEYS[2]) or ''
+local brief = redis.call('HGET', KEYS[3], kept[3])
+if not brief or string.sub(kept[2], -#subject - 1) ~= ' ' .. subject then
   return {ms, 0}
 end
 
