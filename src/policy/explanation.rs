@@ -1,5 +1,7 @@
 //! A decision taken apart for an operator.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,4 +53,31 @@ pub enum Outcome {
         /// The operator's words for the person.
         message: Option<String>,
     },
+}
+
+/// The longest value that is told, in bytes of JSON: an explanation is kept for each denial, and a rule can make far more of claims
+/// than there is of them.
+pub(super) const LONGEST_VALUE: usize = 16 << 10;
+
+/// `value`, or what stands for one that is too long to be told.
+pub(super) fn told(value: Value) -> Value {
+    let mut left = Left(LONGEST_VALUE);
+    match serde_json::to_writer(&mut left, &value) {
+        Ok(()) => value,
+        Err(_) => format!("… (more than {} KiB)", LONGEST_VALUE >> 10).into(),
+    }
+}
+
+/// Counts what is written, up to its end.
+struct Left(usize);
+
+impl io::Write for Left {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -105,7 +105,7 @@ impl Policy {
                     RuleResult::Error(format!("not run: {} {}", denial.rule, denial.why))
                 }
                 Ok(facts) => match rule.expression.run(facts, facts::shown) {
-                    Ok(value) => RuleResult::Value(value),
+                    Ok(value) => RuleResult::Value(explanation::told(value)),
                     Err(error) => {
                         RuleResult::Error(Failure::of(error.as_ref(), |_| true).to_string())
                     }

@@ -195,6 +195,23 @@ fn a_value_that_a_rule_nests_deeply_can_be_told() {
 }
 
 #[test]
+fn an_explanation_is_bounded() {
+    let claims = |length| object(json!({ "many": vec!["x"; 30], "text": "x".repeat(length) }));
+    let rules = Rules {
+        attributes: Some("{'a': claims.many.map(m, claims.text)}".to_owned()),
+        ..allowing("claims.many.map(m, claims.text + m) == []")
+    };
+    let size = |length| {
+        let explanation = policy(rules.clone()).explain(&claims(length), NOW);
+        serde_json::to_string(&explanation).unwrap().len()
+    };
+
+    assert!((15_000..20_000).contains(&size(500)), "{}", size(500));
+    assert!(size(600) < 1000, "{}", size(600));
+    assert!(size(20_000) < 1000, "{}", size(20_000));
+}
+
+#[test]
 fn a_rule_that_takes_too_long_over_no_claims_at_all_is_a_fault() {
     let all = |name: &str| format!("[1,2,3,4,5,6,7,8,9].all({name},");
     let rule = format!(

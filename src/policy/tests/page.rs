@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{decision, expression, facts, lints, names, rules, steps, syntax, vet};
+use super::super::{
+    decision, explanation, expression, facts, lints, names, prepare, rules, steps, syntax, vet,
+};
 
 const PAGE: &str = include_str!("../../../docs/POLICY.md");
 
@@ -64,11 +66,13 @@ fn the_page_names_each_limit() {
         ),
         format!(
             "| the work of one rule | {} steps: one for each value and each {} bytes of text that it goes over, copies or compares, \
-             {} for `matches` |",
+             {} for `matches`; for each element of a macro one, and one for each {} parts of what is asked |",
             thousands(steps::MOST),
             steps::BYTES_A_STEP,
-            steps::MATCHED_BYTES_A_STEP
+            steps::MATCHED_BYTES_A_STEP,
+            prepare::PARTS_A_STEP
         ),
+        format!("| a rule's value in an explanation | {} KiB |", explanation::LONGEST_VALUE >> 10),
         format!("at most {} of ", thousands(decision::MOST_CONVERSATIONS)),
         format!("less than {} KB", decision::LARGEST_ATTRIBUTES >> 10),
         format!("longer than {} characters", decision::LONGEST_TEXT),
