@@ -43,10 +43,11 @@ fn hopeless() -> Problem {
     Problem::new(NOT_AN_EXPRESSION, "Begin with a simple one, such as: claims.email_verified")
 }
 
-/// What people write who know other languages better, or nest too deeply: where, and what to write instead. What stands in quotes
-/// is left out, but for escapes that there are not.
+/// What people write who know other languages better, or nest too deeply: where, and what to write instead. What stands in
+/// comments and quotes is left out, but for escapes that there are not.
 fn slip(text: &str) -> Option<(usize, Cow<'static, str>)> {
     let mut open: Option<Quote> = None;
+    let mut is_comment = false;
     let mut word = String::new();
     let mut depth = 0_usize;
     let characters = text.chars().collect::<Vec<_>>();
@@ -59,11 +60,13 @@ fn slip(text: &str) -> Option<(usize, Cow<'static, str>)> {
             }
             continue;
         }
+        if is_comment && c != '\n' {
+            continue;
+        }
+        is_comment = characters[at..].starts_with(&['/', '/']);
         if matches!(c, '\'' | '"') {
             let is_raw = matches!(word.as_str(), "r" | "R" | "br" | "bR" | "Br" | "BR");
             open = Some(Quote::open(&characters[at..], is_raw));
-            word.clear();
-            continue;
         }
         if let Some(mend) = character_slip(&characters, at, &mut depth) {
             return Some((at, mend.into()));

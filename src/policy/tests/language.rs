@@ -168,6 +168,8 @@ fn a_slip_is_explained() {
         ("", "is empty", "Write an expression"),
         ("claims.a = 'x'", "is not an expression", "At character 10: Write =="),
         ("claims.a and claims.b", "is not an expression", "At character 10: Write &&"),
+        ("claims.a and'x' == claims.b", "is not an expression", "At character 10: Write &&"),
+        ("claims.a and// x\n", "is not an expression", "At line 1, character 10: Write &&"),
         ("claims.a & claims.b", "is not an expression", "At character 10: Write &&"),
         (
             "claims.a == ‘x’",
@@ -273,6 +275,7 @@ fn a_slip_is_explained() {
         r"claims.a.matches(R'''\d''') || claims.a == '''it's'''",
         "{?'dept': claims.?department, 'a': claims.?b.orValue('')} == {}",
         "[claims.?a].exists(a, a.orValue('') == 'x')",
+        "claims.a // for some, and if it isn't so\n && claims.b == 'x // if y'",
     ] {
         assert_eq!(faults(good), None, "{good}");
     }
