@@ -38,8 +38,8 @@ pub use error::{OpenError, StoreError};
 use measure::{Step, StepMetrics};
 pub use steps::{
     Allowance, Binding, Claim, Cursor, Found, Health, Judged, NewLogin, NewSession, NewStanding,
-    OpenedSession, Outcome, Owner, Page, Rate, Session, SessionKey, Standing, TakenLogin,
-    Unreadable, UseTerms, UsedSession, Verdict,
+    OpenedSession, Outcome, Owner, Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms,
+    UsedSession, Verdict,
 };
 
 /// Where things are kept.
