@@ -161,7 +161,7 @@ impl Login {
     ///
     /// # Errors
     ///
-    /// [`BeginError`], any. Nothing is kept then, except perhaps after [`BeginError::Store`], where nobody comes back for it.
+    /// [`BeginError`], any. What is kept of the login then lies until it is too old: nobody comes back for it.
     pub async fn begin(
         &self,
         name: &ProviderName,
@@ -173,6 +173,8 @@ impl Login {
         self.limits.count_login(client).await?;
         let binding = binding.unwrap_or_else(Secret256::random);
         let state = Secret256::random().reveal();
+        let login = NewLogin { provider: name.clone(), binding: binding.digest(), return_to };
+        let begun = self.store.begin_login(&Digest::of(state.as_bytes()), &login).await?;
         let (nonce, verifier) = derive(&binding, &state);
         let redirect_uri = self.callback(name);
         let request = AuthorizationRequest {
@@ -180,10 +182,9 @@ impl Login {
             state: &state,
             nonce: &nonce,
             pkce_verifier: &verifier,
+            now: begun.time.at(),
         };
         let location = provider.authorization_url(request).await?;
-        let login = NewLogin { provider: name.clone(), binding: binding.digest(), return_to };
-        self.store.begin_login(&Digest::of(state.as_bytes()), &login).await?;
         Ok(Begun { location, binding })
     }
 

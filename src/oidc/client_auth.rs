@@ -101,6 +101,11 @@ impl Credentials {
         Ok(Self { client_id: settings.client_id.clone(), proof })
     }
 
+    /// Whether they stand in the headers alone, so that the form does not name the client.
+    pub(super) const fn stand_in_headers(&self) -> bool {
+        matches!(self.proof, Proof::Basic(_))
+    }
+
     /// Adds to the `form` of a request to `token_endpoint` what belongs there; what belongs in its headers comes with
     /// [`Credentials::add_to_headers`].
     pub(super) fn add_to_form(
@@ -109,7 +114,7 @@ impl Credentials {
         token_endpoint: &Url,
         now: Timestamp,
     ) {
-        if matches!(self.proof, Proof::Basic(_)) {
+        if self.stand_in_headers() {
             return;
         }
         form.append_pair("client_id", &self.client_id);

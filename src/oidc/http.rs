@@ -28,17 +28,20 @@ const DURATION: &str = "vestibule_provider_call_duration_seconds";
 pub(super) enum Endpoint {
     Discovery,
     Keys,
+    Par,
     Token,
     Userinfo,
 }
 
 impl Endpoint {
-    pub(super) const ALL: [Self; 4] = [Self::Discovery, Self::Keys, Self::Token, Self::Userinfo];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Discovery, Self::Keys, Self::Par, Self::Token, Self::Userinfo];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Discovery => "discovery",
             Self::Keys => "keys",
+            Self::Par => "par",
             Self::Token => "token",
             Self::Userinfo => "userinfo",
         }
@@ -53,7 +56,7 @@ impl Endpoint {
 /// that nobody configured. Uses no proxy of the environment.
 pub(super) struct Http {
     client: Client,
-    durations: [Histogram; 4],
+    durations: [Histogram; Endpoint::ALL.len()],
 }
 
 impl Http {

@@ -10,6 +10,8 @@ use super::issuer::Issuer;
 #[derive(Clone, Debug)]
 pub(super) struct Metadata {
     pub(super) authorization_endpoint: Url,
+    /// Where authorization requests are pushed to (RFC 9126 §5); used wherever it is offered.
+    pub(super) par_endpoint: Option<Url>,
     pub(super) token_endpoint: Url,
     pub(super) userinfo_endpoint: Option<Url>,
     pub(super) jwks_uri: Url,
@@ -37,6 +39,7 @@ impl Metadata {
         let required = |name| endpoint(name)?.ok_or_else(|| format!("it has no {name}"));
         Ok(Self {
             authorization_endpoint: required("authorization_endpoint")?,
+            par_endpoint: endpoint("pushed_authorization_request_endpoint")?,
             token_endpoint: required("token_endpoint")?,
             userinfo_endpoint: endpoint("userinfo_endpoint")?,
             jwks_uri: required("jwks_uri")?,

@@ -13,6 +13,7 @@ mod issuer;
 mod jws;
 mod keys;
 mod metadata;
+mod par;
 mod provider;
 mod snapshot;
 mod userinfo;
@@ -24,7 +25,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::clock::StoreTime;
+use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{ProviderName, Secret256};
 
 pub use algorithm::Algorithm;
@@ -74,6 +75,8 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a str,
     /// Only its S256 challenge is sent (RFC 7636 §4.3).
     pub pkce_verifier: &'a Secret256,
+    /// The store's clock.
+    pub now: Timestamp,
 }
 
 /// What a code is redeemed with.

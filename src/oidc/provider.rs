@@ -12,6 +12,7 @@ use super::id_token::{self, Expected};
 use super::issuer::Issuer;
 use super::jws::Jws;
 use super::keys::Verdict;
+use super::par;
 use super::snapshot::{self, Keeper, Status};
 use super::{
     Algorithm, AuthorizationRequest, BuildError, CHECKS, Claims, Discovered, LARGEST_DOCUMENT,
@@ -74,32 +75,45 @@ impl Provider {
     }
 
     /// The provider's login page, asked for a code (OpenID Connect Core §3.1.2.1) under PKCE with S256, whatever its metadata
-    /// says about PKCE. Waits for metadata when there is none yet.
+    /// says about PKCE. Waits for metadata when there is none yet. What is asked for is pushed to the provider where that is
+    /// possible (RFC 9126), so that the URL says nothing of it.
     ///
     /// # Errors
     ///
-    /// [`OidcError::Unavailable`] of `discovery` or `keys`. No other.
+    /// [`OidcError::Unavailable`] of `discovery`, `keys` or `par`; [`OidcError::Refused`] when what was pushed is refused. No other.
     pub async fn authorization_url(
         &self,
         request: AuthorizationRequest<'_>,
     ) -> Result<Url, OidcError> {
-        let known = self.keeper.known(self.deadline()).await?;
-        let challenge = Digest::of(request.pkce_verifier.reveal().as_bytes());
+        let deadline = self.deadline();
+        let known = self.keeper.known(deadline).await?;
+        let metadata = &known.snapshot.metadata;
+        let challenge = Digest::of(request.pkce_verifier.reveal().as_bytes()).to_string();
         let mut scope = "openid".to_owned();
         for other in self.settings.scopes.iter().filter(|scope| *scope != "openid") {
             scope.push(' ');
             scope.push_str(other);
         }
-        let mut url = known.snapshot.metadata.authorization_endpoint.clone();
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &self.settings.client_id)
-            .append_pair("redirect_uri", request.redirect_uri.as_str())
-            .append_pair("scope", &scope)
-            .append_pair("state", request.state)
-            .append_pair("nonce", request.nonce)
-            .append_pair("code_challenge", &challenge.to_string())
-            .append_pair("code_challenge_method", "S256");
+        let client_id = ("client_id", self.settings.client_id.as_str());
+        let parameters = [
+            ("response_type", "code"),
+            ("redirect_uri", request.redirect_uri.as_str()),
+            ("scope", &scope),
+            ("state", request.state),
+            ("nonce", request.nonce),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        let mut url = metadata.authorization_endpoint.clone();
+        url.query_pairs_mut().extend_pairs([client_id]);
+        match &metadata.par_endpoint {
+            Some(endpoint) => {
+                let pushed = par::push(self, endpoint, &parameters, request.now, deadline).await;
+                let request_uri = pushed.inspect_err(|error| self.count(error))?;
+                url.query_pairs_mut().append_pair("request_uri", &request_uri);
+            }
+            None => _ = url.query_pairs_mut().extend_pairs(parameters),
+        }
         Ok(url)
     }
 

@@ -117,16 +117,20 @@ async fn each_default_algorithm_signs_a_login() {
 }
 
 #[tokio::test]
+async fn a_provider_that_takes_pushed_requests_only_is_pushed_to() {
+    let client = json!({ "require_pushed_authorization_requests": true });
+    let stage = Stage::with(client, &secret()).await;
+
+    whole(&stage.service, stage.at(), ALICE, BOB).await;
+}
+
+#[tokio::test]
 async fn a_wrong_secret_signs_nobody_in() {
     let stage = Stage::with(json!({}), "client_secret = \"not-the-registered-secret\"").await;
     let mut alice = crate::support::visitor::Visitor::of(&stage.service);
-    let callback = format!("{}/callback/node?", stage.service.url);
-    let start = format!("{}/login/node", stage.service.url);
-    let answer =
-        crate::support::forms::walk(&mut alice, &start, &callback, (ALICE.login, ALICE.password))
-            .await;
 
-    let refused = alice.get(&answer).await;
+    // This provider takes pushed requests, and so refuses before anybody is sent there.
+    let refused = alice.get(&format!("{}/login/node", stage.service.url)).await;
 
     assert_eq!(refused.code(), "login_failed");
     assert!(!alice.cookies.contains_key("vestibule"));

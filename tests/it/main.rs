@@ -32,6 +32,7 @@ mod ops;
 mod outages;
 mod policy_changes;
 mod process;
+mod pushed;
 mod recipes;
 mod replicas;
 mod requests;

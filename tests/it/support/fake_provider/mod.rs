@@ -91,6 +91,8 @@ struct State {
     token_delay: Duration,
     requests: HashMap<&'static str, usize>,
     codes: HashMap<String, Login>,
+    /// Parameters of pushed requests, by `request_uri`.
+    pushed: HashMap<String, HashMap<String, String>>,
     /// Subjects by access token.
     access_tokens: HashMap<String, String>,
     secrets: Vec<String>,
@@ -130,6 +132,7 @@ impl FakeProvider {
             token_delay: Duration::ZERO,
             requests: HashMap::new(),
             codes: HashMap::new(),
+            pushed: HashMap::new(),
             access_tokens: HashMap::new(),
             secrets: Vec::new(),
         };
@@ -273,8 +276,38 @@ impl Provider {
         jwk
     }
 
-    /// A code for whoever asks, as parameters of the answer.
+    /// Keeps a pushed request (RFC 9126 §2); the `request_uri` that stands for it.
+    fn push(
+        &self,
+        form: HashMap<String, String>,
+        authorization: Option<&str>,
+    ) -> Result<String, &'static str> {
+        let mut state = self.state();
+        let issuer = self.issuer();
+        let reader = keys::Reader::Issuer(&issuer);
+        if form.get("client_id").is_none_or(|id| id != "vestibule")
+            || !keys::is_client(&state.registered, &form, authorization, &reader)
+        {
+            return Err("invalid_client");
+        }
+        let request_uri = keys::random("urn:ietf:params:oauth:request_uri:");
+        state.pushed.insert(request_uri.clone(), form);
+        Ok(request_uri)
+    }
+
+    /// A code for whoever asks, as parameters of the answer. Of a request that was pushed, only what was pushed counts, once.
     fn authorize(&self, request: &HashMap<String, String>) -> Result<Url, &'static str> {
+        let mut pushed = None;
+        if let Some(request_uri) = request.get("request_uri") {
+            let mut form = self.state().pushed.remove(request_uri).ok_or("request_uri")?;
+            for name in ["tenant", "client_id", "login_hint"] {
+                if let Some(value) = request.get(name) {
+                    form.insert(name.to_owned(), value.clone());
+                }
+            }
+            pushed = Some(form);
+        }
+        let request = pushed.as_ref().unwrap_or(request);
         let need = |name: &'static str| request.get(name).cloned().ok_or(name);
         let mut redirect_uri = Url::parse(&need("redirect_uri")?).map_err(|_| "redirect_uri")?;
         let is = |name, value: &str| {

@@ -58,6 +58,7 @@ pub(super) fn router(provider: Arc<Provider>) -> Router {
         .route(&discovery, get(metadata))
         .route("/keys", get(keys))
         .route("/authorize", get(authorize))
+        .route("/par", post(par))
         .route("/token", post(token))
         .route("/userinfo", get(userinfo))
         .layer(middleware::from_fn_with_state(provider.clone(), count_and_twist))
@@ -74,6 +75,7 @@ async fn count_and_twist(
     let endpoint = match request.uri().path() {
         "/keys" => "keys",
         "/authorize" => "authorize",
+        "/par" => "par",
         "/token" => "token",
         "/userinfo" => "userinfo",
         _ => "discovery",
@@ -114,6 +116,15 @@ async fn authorize(State(provider): State<Arc<Provider>>, request: Request) -> R
     match provider.authorize(&parameters(request.uri().query().unwrap_or_default().as_bytes())) {
         Ok(location) => Reply::redirect(303, location).into_response(),
         Err(parameter) => Reply::new(400, "text/plain", parameter).into_response(),
+    }
+}
+
+async fn par(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: Bytes) -> Response {
+    match provider.push(parameters(&body), authorization(&headers)) {
+        Ok(request_uri) => {
+            json_reply(201, &json!({ "request_uri": request_uri, "expires_in": 60 }))
+        }
+        Err(error) => json_reply(401, &json!({ "error": error })),
     }
 }
 
