@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::ids::{Identity, ProviderName, Subject};
-use crate::store::{Binding, Claim, Found, Owner, Store, StoreError};
+use crate::store::{Binding, Claim, Dated, Found, Owner, Store, StoreError};
 use crate::telemetry::AUDIT;
 
 /// Why an operator's move was not made, or not to its end. The same move again goes on where this one stopped.
@@ -87,8 +87,23 @@ impl Bindings {
         &self,
         subject: &Subject,
         provider: Option<&ProviderName>,
-    ) -> Result<Found, StoreError> {
-        Ok(self.store.find_identity(&subject.key(), provider).await?.value)
+    ) -> Result<Dated<Found>, StoreError> {
+        self.store.find_identity(&subject.key(), provider).await
+    }
+
+    /// Binds `subject`, of whom `found` was found, to the identity that was claimed for it; `false` when something else is true of
+    /// it by now, and the caller looks again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn bind(
+        &self,
+        subject: &Subject,
+        found: &Binding,
+        identity: &Identity,
+    ) -> Result<bool, StoreError> {
+        Ok(self.store.bind_identity(&subject.key(), found, identity).await?.value)
     }
 
     /// Claims `identity` for a subject that has none; `false` when another subject has it, and will for ever (contract §3.1).
@@ -125,7 +140,7 @@ impl Bindings {
         let overtaken = || MoveError::Overtaken { identity: identity.clone() };
         // Before it is asked whose the identity is: whoever moves it on from `to` afterwards ends the sessions of `to`, and is
         // noticed by the last step.
-        let before = self.find(to, None).await?.binding;
+        let before = self.find(to, None).await?.value.binding;
         let former = match self.owner(identity).await? {
             None if Identity::parse_member(identity.as_str()).is_err() => {
                 return Err(MoveError::Guests { identity: identity.clone() });

@@ -99,16 +99,18 @@ impl Service {
         let metrics = Metrics::new()?;
         let store = Arc::new(Store::open(&config.store, &metrics).await?);
         let mut providers = Vec::new();
+        let mut with_bearers = Vec::new();
         let mut judges = Vec::new();
         let mut max_ages = HashMap::new();
         let mut last_words = LAST_WORDS;
-        for login::Settings { provider, max_age, policy } in config.providers {
+        for login::Settings { provider, max_age, bearers, policy } in config.providers {
             let name = provider.name.clone();
             last_words = last_words.max(provider.timeout + LAST_WORDS);
             let provider = Provider::new(provider, &metrics)
                 .map_err(|source| StartError::Provider { name: name.to_string(), source })?;
             let provider = Arc::new(provider);
             judges.push(Judge::new(provider.clone(), policy, &metrics));
+            with_bearers.push((provider.clone(), bearers));
             providers.push(provider);
             max_ages.insert(name, max_age);
         }
@@ -116,7 +118,7 @@ impl Service {
         let sessions = Arc::new(Sessions::new(store.clone(), config.session, max_ages, limit));
         let limits = Limits::new(store.clone(), config.limits);
         let public_url = config.server.public_url.clone();
-        let login = Login::new(providers.clone(), store.clone(), limits, public_url);
+        let login = Login::new(with_bearers, config.clients, store.clone(), limits, public_url);
         let mint_rooms = mint::Rooms {
             store: store.clone(),
             bindings: Bindings::new(store.clone()),

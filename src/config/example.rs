@@ -44,13 +44,26 @@ fn is_example(line: &str) -> bool {
     line.contains("  # example")
 }
 
-/// The example with the commented lines that `wanted` chooses.
-fn with(wanted: impl Fn(&str) -> bool) -> String {
-    let line = |line| match commented_out(line) {
-        Some(rest) if wanted(line) => rest,
+/// Each line after the one that it comes and goes with: itself, or the head of a table that is an example as a whole.
+fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut table = None;
+    EXAMPLE.lines().map(move |line| {
+        if line.is_empty() {
+            table = None;
+        } else if line.starts_with("#[[") && is_example(line) {
+            table = Some(line);
+        }
+        (table.unwrap_or(line), line)
+    })
+}
+
+/// The example with the commented lines that `wanted` chooses, by the line that each goes with and itself.
+fn with(wanted: impl Fn(&str, &str) -> bool) -> String {
+    let line = |(unit, line)| match commented_out(line) {
+        Some(rest) if wanted(unit, line) => rest,
         _ => line,
     };
-    EXAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+    lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -66,11 +79,11 @@ fn a_review_needs_no_secret() {
     let others = |line: &str| {
         let (key, _) = line.split_once('=').unwrap_or_default();
         let beside_another =
-            ["#token ", "#url_file ", "#api_key_secret ", "#client_secret ", "#key "];
+            ["#token ", "#url_file ", "#api_key_secret ", "#client_secret ", "#key ", "#secret "];
         let of_others = line.starts_with("#private_key") || line.starts_with("#acknowledge");
         !beside_another.contains(&key) && !of_others
     };
-    for text in [EXAMPLE.to_owned(), with(others)] {
+    for text in [EXAMPLE.to_owned(), with(|_, line| others(line))] {
         let without_secrets = text.lines().filter(|line| !line.starts_with("client_secret_file"));
         let without_secrets = without_secrets.collect::<Vec<_>>().join("\n");
 
@@ -104,19 +117,20 @@ fn a_review_finds_every_other_fault() {
 
 #[test]
 fn the_example_shows_the_defaults() {
-    let shown = parse(&with(|line| !is_example(line))).unwrap();
+    let shown = parse(&with(|unit, _| !is_example(unit))).unwrap();
 
     assert_eq!(format!("{shown:#?}"), format!("{:#?}", parse(EXAMPLE).unwrap()));
 }
 
 #[test]
 fn each_example_of_the_example_is_well_formed() {
-    let examples = EXAMPLE.lines().filter(|line| commented_out(line).is_some() && is_example(line));
+    let examples = lines().map(|(unit, _)| unit);
+    let examples = examples.filter(|unit| commented_out(unit).is_some() && is_example(unit));
     let mut count = 0;
     for example in examples {
         count += 1;
-        let faults =
-            parse(&with(|line| line == example || !is_example(line))).err().unwrap_or_default();
+        let faults = parse(&with(|unit, _| unit == example || !is_example(unit)));
+        let faults = faults.err().unwrap_or_default();
 
         // It stands beside what the example has already; and nobody shall use a secret that everybody can read.
         for fault in faults {
@@ -135,7 +149,8 @@ fn the_example_has_every_key_and_no_other() {
     let mut table = "VESTIBULE".to_owned();
     let mut shown = BTreeSet::new();
     for line in EXAMPLE.lines().map(|line| commented_out(line).unwrap_or(line)) {
-        if let Some(name) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
+        let head = line.strip_suffix("  # example").unwrap_or(line);
+        if let Some(name) = head.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
             table = format!("VESTIBULE__{}__0", name.to_uppercase().replace('.', "__"));
         } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             table = format!("VESTIBULE__{}", name.to_uppercase().replace('.', "__0__"));
@@ -154,7 +169,7 @@ fn the_example_has_every_key_and_no_other() {
         }
     }
 
-    let everything: Table = with(|_| true).parse().unwrap();
+    let everything: Table = with(|_, _| true).parse().unwrap();
     let (_, notes) = reader::read_all(everything, [], &stand_in, Secrets::Needed, super::read);
 
     assert_eq!(shown, notes.asked);

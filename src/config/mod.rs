@@ -3,6 +3,7 @@
 //! Owns the settings' names, their defaults, and what contradicts what. Does not own what they mean to the rooms, nor read the
 //! file, the environment or a file of secrets itself: it is handed all three.
 
+mod client;
 mod forms;
 mod issuer;
 mod log;
@@ -44,6 +45,8 @@ pub struct Config {
     pub(crate) twilio: token::Settings,
     /// `[[provider]]`, at least one.
     pub(crate) providers: Vec<login::Settings>,
+    /// `[[client]]`
+    pub(crate) clients: Vec<login::Client>,
     /// `[limits]`
     pub(crate) limits: limits::Settings,
     /// `[denials]`
@@ -122,8 +125,9 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     root.within("seal", store::check_seal);
     let (idle, session) = root.within("session", session::read);
     let twilio = root.within("twilio", |twilio| twilio::read(twilio, idle));
-    let mut before = Vec::new();
+    let (mut before, mut ids) = (Vec::new(), Vec::new());
     let providers = root.each("provider", |provider| provider::read(provider, &mut before));
+    let clients = root.each("client", |client| client::read(client, &mut ids));
     let limits = root.within("limits", session::read_limits);
     let denials = root.within("denials", session::read_denials);
     let log = root.within("log", log::read);
@@ -159,6 +163,7 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
         mint,
         twilio: twilio?,
         providers: providers?,
+        clients: clients?,
         limits: limits?,
         denials: denials?,
         log: log?,

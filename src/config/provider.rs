@@ -9,7 +9,7 @@ use super::issuer::{self, ISSUER};
 use super::policy;
 use super::reader::{Form, Section};
 use crate::ids::ProviderName;
-use crate::login::Settings;
+use crate::login::{Bearers, Settings};
 use crate::oidc::{self, Algorithm, ClientAuth};
 
 /// - `name`: stands in URLs, `/login/{name}` and `/callback/{name}`; 1 to 32 of `[a-z0-9-]`. Compulsory, unique.
@@ -26,6 +26,10 @@ use crate::oidc::{self, Algorithm, ClientAuth};
 /// - `scopes`: what we ask for. Default `openid`, `profile`, `email`.
 /// - `subject_claim`: the claim that names a subject. Default `sub`. Changed later, everybody is somebody new.
 /// - `algorithms`: the signature algorithms that count. Default `RS256`, `ES256`, `EdDSA`, `PS256`.
+/// - `bearer_audiences`: whose tokens `POST /token` accepts as `Authorization: Bearer`, by their `aud`. Default none. Too many, and
+///   what somebody gave to another service counts here.
+/// - `bearer_max_age`: how long ago such a token may have been issued. Default `10m`, from 1 minute to 24 hours. Too long, and somebody
+///   whom the company let go stays; too short, and whoever fetches a token rarely is refused.
 /// - `max_age`: how long after a login tokens may be minted. Default `8h`, from 5 minutes to 400 days. Too long, and somebody whom
 ///   the company let go stays; too short, and everybody signs in again all day.
 /// - `timeout`: how long the provider may take over one step of a login, all its answers together. Default `15s`, from 1 second
@@ -45,6 +49,7 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     if algorithms.as_ref().is_some_and(Vec::is_empty) {
         provider.fault::<()>("algorithms", "is empty", ALGORITHM.mend);
     }
+    let bearers = bearers(provider);
     let max_age = provider.optional("max_age", &MAX_AGE, Duration::from_hours(8));
     let timeout = provider.optional("timeout", &TIMEOUT, Duration::from_secs(15));
     let string_email_verified = provider.switch("string_email_verified", false);
@@ -62,6 +67,7 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     Some(Settings {
         policy: policy?,
         max_age: max_age?,
+        bearers: bearers?,
         provider: oidc::Settings {
             title: title?.unwrap_or_else(|| name.as_str().to_owned()),
             name,
@@ -185,6 +191,12 @@ fn client_auth(provider: &mut Section<'_, '_>) -> Option<ClientAuth> {
     }
 }
 
+fn bearers(provider: &mut Section<'_, '_>) -> Option<Bearers> {
+    let audiences = provider.list("bearer_audiences", &AUDIENCE, &[]);
+    let max_age = provider.optional("bearer_max_age", &BEARER_MAX_AGE, Duration::from_mins(10));
+    Some(Bearers { audiences: audiences?, max_age: max_age? })
+}
+
 fn scopes(provider: &mut Section<'_, '_>) -> Option<Vec<String>> {
     let scopes = provider.list("scopes", &SCOPE, &["openid", "profile", "email"])?;
     if scopes.iter().any(|scope| scope == "openid") {
@@ -277,6 +289,16 @@ const ALGORITHM: Form<Algorithm> = Form {
         })
     },
     mend: "Choose among RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA.",
+};
+
+pub(super) const AUDIENCE: Form<String> = Form {
+    read: forms::text,
+    mend: "Write what the provider puts into aud for us, like [\"https://chat.example.com\"].",
+};
+
+const BEARER_MAX_AGE: Form<Duration> = Form {
+    read: |text| forms::duration_within(text, Duration::from_mins(1), Duration::from_hours(24)),
+    mend: "Write it like \"10m\", from 1m to 24h.",
 };
 
 const MAX_AGE: Form<Duration> = Form {

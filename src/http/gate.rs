@@ -29,7 +29,7 @@ use super::problem::{Code, Problem};
 
 /// The routes as metrics and logs name them, with the methods that a browser may be told of. The last stands for all that is
 /// none.
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 9] = [
     ("/", "GET"),
     ("/login", "GET"),
     ("/login/{provider}", "GET"),
@@ -37,8 +37,12 @@ const ROUTES: [(&str, &str); 8] = [
     ("/token", "POST"),
     ("/session", "GET"),
     ("/logout", "POST"),
+    (EXCHANGE, "POST"),
     ("none", "GET, POST"),
 ];
+
+/// Where errors have the shape of RFC 6749 §5.2.
+const EXCHANGE: &str = "/oauth2/token";
 
 const DURATION: &str = "vestibule_request_duration_seconds";
 
@@ -77,7 +81,11 @@ impl Gate {
         problem.log(route);
         let labels = [("code", problem.code.face().code), ("cause", problem.cause)];
         self.metrics.counter("vestibule_failures_total", &labels).increment(1);
-        let mut response = if html { problem.to_page(self.notice) } else { problem.to_json() };
+        let mut response = match html {
+            _ if route == EXCHANGE => problem.to_oauth(),
+            true => problem.to_page(self.notice),
+            false => problem.to_json(),
+        };
         if let Some(allow) = allow {
             response.headers_mut().insert(ALLOW, allow);
         }
@@ -157,6 +165,7 @@ fn place_of(path: &str) -> usize {
         "/token" => 4,
         "/session" => 5,
         "/logout" => 6,
+        EXCHANGE => 7,
         _ if path.starts_with("/login/") => 2,
         _ if path.starts_with("/callback/") => 3,
         _ => ROUTES.len() - 1,

@@ -4,6 +4,7 @@
 //! `sessions` or `mint`.
 
 mod cookies;
+mod exchange;
 mod forwarded;
 mod gate;
 mod login;
@@ -95,6 +96,7 @@ pub fn service(
         .route("/login/{provider}", get(login::begin))
         .route("/callback/{provider}", get(login::finish))
         .route("/token", post(token::mint))
+        .route("/oauth2/token", post(exchange::exchange))
         .route("/session", get(session::show))
         .route("/logout", post(session::log_out))
         .fallback(async || Problem::new(Code::NotFound, "no route"))

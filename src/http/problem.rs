@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::ids::Reference;
 use crate::limits::LimitError;
+use crate::login::BearerError;
 use crate::mint::{DenialCode, Denied, MintError};
 use crate::oidc::OidcError;
 use crate::sessions::SessionError;
@@ -36,6 +37,8 @@ pub(super) enum Code {
     IdentityInvalid,
     OriginNotAllowed,
     InvalidRequest,
+    InvalidClient,
+    UnsupportedGrantType,
     LoginFailed,
     RateLimited,
     ProviderUnavailable,
@@ -69,7 +72,7 @@ impl Code {
             Self::SessionExpired => face("session_expired", StatusCode::UNAUTHORIZED,
                 "Your session is over", "Sign in again."),
             Self::InvalidToken => face("invalid_token", StatusCode::UNAUTHORIZED,
-                "The bearer token is not accepted", "This service accepts no bearer tokens here; sign in, and call without Authorization."),
+                "The bearer token is not accepted", "Send a fresh token of a provider, meant for an audience that is accepted here; or sign in, and call without Authorization."),
             Self::AccessDenied => face("access_denied", StatusCode::FORBIDDEN,
                 "You may not come in here", "Ask your administrator, quoting the reference."),
             Self::IdentityConflict => face("identity_conflict", StatusCode::FORBIDDEN,
@@ -80,6 +83,10 @@ impl Code {
                 "This page may not do that", "Requests that carry our cookies must come, with an Origin header, from an allowed origin."),
             Self::InvalidRequest => face("invalid_request", StatusCode::BAD_REQUEST,
                 "That request makes no sense here", "Begin again from the sign-in page, in one browser, with cookies allowed."),
+            Self::InvalidClient => face("invalid_client", StatusCode::UNAUTHORIZED,
+                "No such client, or another secret", "Authenticate as a configured client, by client_secret_basic or client_secret_post."),
+            Self::UnsupportedGrantType => face("unsupported_grant_type", StatusCode::BAD_REQUEST,
+                "Tokens are only exchanged here", "Send grant_type=urn:ietf:params:oauth:grant-type:token-exchange."),
             Self::LoginFailed => face("login_failed", StatusCode::BAD_REQUEST,
                 "The sign-in did not work", "Try again. If it fails again, ask your administrator, quoting the reference."),
             Self::RateLimited => face("rate_limited", StatusCode::TOO_MANY_REQUESTS,
@@ -192,6 +199,31 @@ impl Problem {
             .into_response()
     }
 
+    /// The problem as RFC 6749 §5.2 and RFC 8693 §2.2.2 have it: whatever is wrong with a subject token, or with whom it means,
+    /// is an `invalid_request`. `code` and `reference` are our extensions.
+    pub(super) fn to_oauth(&self) -> Response {
+        let face = self.code.face();
+        let (status, error) = match self.code {
+            Code::InvalidClient | Code::UnsupportedGrantType => (face.status, face.code),
+            Code::NotFound | Code::MethodNotAllowed => return self.to_json(),
+            _ if face.status.is_server_error() => (face.status, "temporarily_unavailable"),
+            _ => (StatusCode::BAD_REQUEST, "invalid_request"),
+        };
+        // Few characters may stand there (RFC 6749 §A.8).
+        let fits = |text: &&str| {
+            text.bytes().all(|b| matches!(b, 0x20..=0x7e) && !matches!(b, b'"' | b'\\'))
+        };
+        let document = OauthError {
+            error,
+            error_description: self.message.as_deref().filter(fits).unwrap_or(face.title),
+            code: face.code,
+            reference: self.reference.map(|reference| reference.to_string()),
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
+            .into_response()
+    }
+
     /// The problem as a page, with a way on.
     pub(super) fn to_page(&self, notice: Option<&'static str>) -> Response {
         let face = self.code.face();
@@ -224,6 +256,7 @@ impl Problem {
 
     /// Adds the headers that the code stands for, whatever the body.
     pub(super) fn add_headers(&self, response: &mut Response) {
+        let status = response.status();
         let headers = response.headers_mut();
         if let Some(after) = self.retry_after {
             // Rounded up: a client that comes when told is not told again.
@@ -237,12 +270,13 @@ impl Problem {
                     .map_or(HeaderValue::from_static("60"), |seconds: u64| seconds.into()),
             );
         }
-        if self.code == Code::InvalidToken {
-            headers.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static(r#"Bearer error="invalid_token""#),
-            );
-        }
+        let challenge = match self.code {
+            _ if status != StatusCode::UNAUTHORIZED => return,
+            Code::InvalidToken => r#"Bearer error="invalid_token""#,
+            Code::InvalidClient => r#"Basic realm="oauth2""#,
+            _ => return,
+        };
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
 }
 
@@ -263,6 +297,16 @@ struct Document<'a> {
     status: u16,
     title: &'static str,
     detail: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+}
+
+/// RFC 6749 §5.2.
+#[derive(Serialize)]
+struct OauthError<'a> {
+    error: &'static str,
+    error_description: &'a str,
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
@@ -315,7 +359,21 @@ impl From<MintError> for Problem {
         match error {
             MintError::Denied(denied) => denied.into(),
             MintError::Session(error) => error.into(),
+            MintError::Token(error) => BearerError::from(error).into(),
             MintError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BearerError> for Problem {
+    fn from(error: BearerError) -> Self {
+        match error {
+            // Anybody can send these, as often as they like: they get no line in the log.
+            BearerError::NotOurs => Self::new(Code::InvalidToken, "not ours"),
+            BearerError::Provider(OidcError::Untrusted { check, .. }) => {
+                Self::new(Code::InvalidToken, check).because(error)
+            }
+            BearerError::Provider(error) => error.into(),
         }
     }
 }

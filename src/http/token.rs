@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::mint::Minted;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::{App, session};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -26,8 +26,13 @@ pub(super) async fn mint(
     if app.cookies.any(headers) {
         app.origins.demand(headers)?;
     }
-    let cookie = session::proof(&app, headers)?;
-    let Minted { identity, token } = app.rooms.mint.mint(&cookie.key()).await?;
+    let Minted { identity, token } = match bearer(headers)? {
+        Some(raw_token) => {
+            let vouched = app.rooms.login.vouch(&raw_token, None).await?;
+            app.rooms.mint.mint_for(vouched).await?
+        }
+        None => app.rooms.mint.mint(&session::proof(&app, headers)?.key()).await?,
+    };
     #[expect(clippy::disallowed_methods, reason = "the token goes to its owner")]
     let jwt = token.jwt.expose_secret();
     // The reply of contract §5, without a serializer: nothing in it needs escaping, for an identity has no such characters, nor
@@ -37,6 +42,26 @@ pub(super) async fn mint(
         token.expires_in, token.expires
     );
     Ok(([(CONTENT_TYPE, JSON)], body).into_response())
+}
+
+/// The token that a bearer brings (RFC 6750 §2.1); `None` without `Authorization`.
+///
+/// # Errors
+///
+/// `invalid_request` when there is more than one; `invalid_token` when it is of another scheme.
+fn bearer(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    if lines.next().is_some() {
+        return Err(Problem::new(Code::InvalidRequest, "two authorizations"));
+    }
+    let token = line.to_str().ok().and_then(|line| line.split_once(' '));
+    match token {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(Some(token.trim().into()))
+        }
+        _ => Err(Problem::new(Code::InvalidToken, "scheme")),
+    }
 }
 
 /// A JSON body. Everything that we serialise is plain fields, so that it cannot fail.

@@ -6,6 +6,9 @@
 //! The store learns nothing that could end a login: of `state` and of the browser's secret it keeps digests, and the nonce and
 //! the PKCE verifier are derived from the two, so that they exist only while somebody holds both.
 
+mod bearer;
+mod client;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,9 @@ use crate::oidc::{AuthorizationRequest, Claims, OidcError, Provider, Redemption}
 use crate::policy::Policy;
 use crate::store::{NewLogin, Store, StoreError, TakenLogin};
 
+pub use bearer::{BearerError, Bearers, Vouched};
+pub use client::Client;
+
 /// One provider that people log in at, and how long its word counts.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +34,8 @@ pub struct Settings {
     /// How long after a login tokens may be minted without asking the provider again. Too long, and somebody whom the company
     /// let go stays; too short, and everybody signs in again all day.
     pub max_age: Duration,
+    /// Which of its tokens are accepted from bearers.
+    pub bearers: Bearers,
     /// Who of its people may come in, as whom, with what.
     pub policy: Arc<Policy>,
 }
@@ -135,20 +143,24 @@ pub enum NotOurs {
 /// Begins and finishes logins at the configured providers.
 pub struct Login {
     providers: Vec<Arc<Provider>>,
+    bearers: Vec<(Arc<Provider>, Bearers)>,
+    clients: Vec<Client>,
     store: Arc<Store>,
     limits: Limits,
     public_url: Url,
 }
 
 impl Login {
-    /// Logins at `providers`, with callbacks under `public_url`.
+    /// Logins at `providers`, each with the tokens that are accepted from bearers, and from these clients, with callbacks under `public_url`.
     pub fn new(
-        providers: Vec<Arc<Provider>>,
+        bearers: Vec<(Arc<Provider>, Bearers)>,
+        clients: Vec<Client>,
         store: Arc<Store>,
         limits: Limits,
         public_url: Url,
     ) -> Self {
-        Self { providers, store, limits, public_url }
+        let providers = bearers.iter().map(|(provider, _)| provider.clone()).collect();
+        Self { providers, bearers, clients, store, limits, public_url }
     }
 
     /// The providers, in the order of the configuration.

@@ -17,12 +17,15 @@ use crate::clock::Timestamp;
 use crate::denials::Denials;
 use crate::identity::Bindings;
 use crate::ids::{Identity, ProviderName, RequestId, Subject};
-use crate::login::Proven;
+use crate::login::{Proven, Vouched};
+use crate::oidc::{Claims, OidcError};
 use crate::policy::Decision;
 use crate::sessions::{Live, Member, SessionCookie, SessionError, Sessions};
-use crate::store::{Judged, NewStanding, Outcome, SessionKey, Store, StoreError, Verdict};
+use crate::store::{
+    Binding, Dated, Judged, NewStanding, Outcome, SessionKey, Store, StoreError, Verdict,
+};
 use crate::telemetry::AUDIT;
-use crate::token::{AccessToken, Grant, Signer};
+use crate::token::{AccessToken, Grant, LONGEST, Signer};
 
 pub use decided::Decided;
 use denied::Ground;
@@ -48,6 +51,9 @@ pub enum MintError {
     /// There is no session to mint on.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The token that stands for somebody is too old, or not valid now.
+    #[error(transparent)]
+    Token(#[from] OidcError),
     /// The store has no answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,6 +84,8 @@ pub struct SignedIn {
 enum Path {
     Login,
     Session,
+    Bearer,
+    Exchange,
 }
 
 impl Path {
@@ -85,6 +93,8 @@ impl Path {
         match self {
             Self::Login => "login",
             Self::Session => "session",
+            Self::Bearer => "bearer",
+            Self::Exchange => "exchange",
         }
     }
 }
@@ -161,35 +171,111 @@ impl Mint {
         let judge = self.judge(&proven.provider.settings().name)?;
         let issuer = proven.claims.issuer.as_str();
         let claims = &proven.claims.document;
-        let mut case = Case {
-            judge,
-            path: Path::Login,
-            issuer,
-            subject: None,
-            claims,
-            now: proven.time.now(),
-        };
+        let now = proven.time.now();
+        let mut case = Case { judge, path: Path::Login, issuer, subject: None, claims, now };
         let subject = match judge.subject(issuer, claims) {
             Ok(subject) => subject,
             Err(error) => return Err(self.turn_away(case, Ground::NoSubject(error)).await?.into()),
         };
         case.subject = Some(&subject);
-        let decision = match judge.decide(claims, case.now) {
-            Ok(decision) => decision,
-            Err(denial) => return Err(self.turn_away(case, Ground::Policy(denial)).await?.into()),
-        };
         let provider = &judge.provider.settings().name;
-        let found = self.rooms.bindings.find(&subject, Some(provider)).await?;
-        let identity = match &found.binding.identity {
-            Some(identity) => identity.clone(),
-            None => match self.new_identity(&decision, &subject).await? {
-                Ok(identity) => identity,
-                Err(ground) => return Err(self.turn_away(case, ground).await?.into()),
-            },
+        let found = self.rooms.bindings.find(&subject, Some(provider)).await?.value;
+        let bound = found.binding.identity.as_ref();
+        let (decision, identity) = match self.decide(case, &subject, bound).await? {
+            Ok(decided) => decided,
+            Err(ground) => return Err(self.turn_away(case, ground).await?.into()),
         };
         let decided = Decided::of(&decision).to_text();
         let standing = self.standing(case, &subject, allowed(&decision), decided);
         Ok(Member { identity, found, standing })
+    }
+
+    /// Mints a token for a bearer, or for whom a client brings. No session is made, and what the token says is remembered of nobody:
+    /// a login's claims may say more. The policy decides each time.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Token`] when the token's dates are not good by the store's clock; [`MintError::Denied`] when it names no
+    /// subject, the policy says no, or the subject can have no identity; [`MintError::Session`] with [`SessionError::Ended`] when the
+    /// provider is none of ours, and with [`SessionError::Overtaken`] when operators moved the identity again and again meanwhile;
+    /// [`MintError::Store`] when the store has no answer.
+    pub async fn mint_for(&self, vouched: Vouched) -> Result<Minted, MintError> {
+        let Vouched { provider, token, max_age, client } = vouched;
+        let name = &provider.settings().name;
+        let judge = self.judge(name)?;
+        let subject = judge.subject(token.issuer(), token.unjudged());
+        let (found, now) = match &subject {
+            Ok(subject) => {
+                let Dated { value, time } = self.rooms.bindings.find(subject, None).await?;
+                (value.binding, time.at())
+            }
+            Err(_) => (Binding::default(), self.rooms.store.read_time().await?.time.at()),
+        };
+        let Claims { issuer, document } = token.dated(now, max_age)?;
+        let path = if client.is_some() { Path::Exchange } else { Path::Bearer };
+        let case = Case {
+            judge,
+            path,
+            issuer: &issuer,
+            subject: subject.as_ref().ok(),
+            claims: &document,
+            now,
+        };
+        let decided = match &subject {
+            Ok(subject) => self.decide_and_bind(case, subject, found).await?,
+            Err(error) => Err(Ground::NoSubject(error.clone())),
+        };
+        let (decision, identity) = match decided {
+            Ok(decided) => decided,
+            Err(ground) => {
+                let denied = self.deny(case, ground).await?;
+                denied.audit(case);
+                return Err(denied.into());
+            }
+        };
+        // When the provider's token ends does not matter: it proves who comes, now (contract §3.3, §3.4).
+        let (ground_ends, token_ttl) = (now.plus(LONGEST), decision.token_ttl);
+        let id = RequestId::unique();
+        let grant = Grant { identity: &identity, id, now, ground_ends, token_ttl };
+        let token = self.sign(&grant, path, name, client.as_deref())?;
+        Ok(Minted { identity, token })
+    }
+
+    /// What is decided about a subject that makes no session, which is bound to its identity now.
+    async fn decide_and_bind(
+        &self,
+        case: Case<'_>,
+        subject: &Subject,
+        mut found: Binding,
+    ) -> Result<Result<(Decision, Identity), Ground>, MintError> {
+        for _ in 0..LOOKS {
+            let bound = found.identity.as_ref();
+            let decided = self.decide(case, subject, bound).await?;
+            let Ok((_, identity)) = &decided else { return Ok(decided) };
+            if bound.is_some() || self.rooms.bindings.bind(subject, &found, identity).await? {
+                return Ok(decided);
+            }
+            found = self.rooms.bindings.find(subject, None).await?.value.binding;
+        }
+        Err(SessionError::Overtaken.into())
+    }
+
+    /// What is decided about a subject, and which identity it has or gets, claimed for it now.
+    async fn decide(
+        &self,
+        case: Case<'_>,
+        subject: &Subject,
+        bound: Option<&Identity>,
+    ) -> Result<Result<(Decision, Identity), Ground>, StoreError> {
+        let decision = match case.judge.decide(case.claims, case.now) {
+            Ok(decision) => decision,
+            Err(denial) => return Ok(Err(Ground::Policy(denial))),
+        };
+        let identity = match bound {
+            Some(identity) => Ok(identity.clone()),
+            None => self.new_identity(&decision, subject).await?,
+        };
+        Ok(identity.map(|identity| (decision, identity)))
     }
 
     /// Mints a token on a session, which counts as using it. While the policy that decided is today's and reads no `now`, it
@@ -206,18 +292,30 @@ impl Mint {
         let token_ttl = self.token_ttl(key, &live).await?;
         let Live { session, now, until, .. } = live;
         let grant = Grant { identity: &session.identity, id, now, ground_ends: until, token_ttl };
-        let token = self.rooms.signer.sign(&grant).ok_or(SessionError::Ended)?;
+        let token = self.sign(&grant, Path::Session, &session.provider, None)?;
+        Ok(Minted { identity: session.identity, token })
+    }
+
+    fn sign(
+        &self,
+        grant: &Grant<'_>,
+        path: Path,
+        provider: &ProviderName,
+        client: Option<&str>,
+    ) -> Result<AccessToken, SessionError> {
+        let token = self.rooms.signer.sign(grant).ok_or(SessionError::Ended)?;
         tracing::info!(
             target: AUDIT,
             event = "mint",
-            identity = session.identity.as_str(),
-            provider = session.provider.as_str(),
-            path = Path::Session.as_str(),
-            jti = %id,
+            identity = grant.identity.as_str(),
+            provider = provider.as_str(),
+            path = path.as_str(),
+            client,
+            jti = %grant.id,
             expires = %token.expires,
             "token minted"
         );
-        Ok(Minted { identity: session.identity, token })
+        Ok(token)
     }
 
     fn judge(&self, provider: &ProviderName) -> Result<&Judge, SessionError> {

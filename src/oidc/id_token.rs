@@ -1,5 +1,6 @@
 //! What an ID token's claims must say (OpenID Connect Core §3.1.3.7), once its signature is verified.
 
+use std::slice;
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -14,7 +15,7 @@ use super::{Algorithm, OidcError, cut, untrusted};
 use crate::clock::Timestamp;
 
 /// How far the provider's clock and the store's may be apart.
-const LEEWAY: Duration = Duration::from_mins(1);
+pub(super) const LEEWAY: Duration = Duration::from_mins(1);
 
 /// What a login expects its ID token to say.
 pub(super) struct Expected<'a> {
@@ -47,7 +48,8 @@ pub(super) fn check(
     check_key(expected.key_issuer, expected.issuer)?;
     check_response_issuer(expected.response_issuer, expected.issuer)?;
     // A required claim that is absent fails as one that is wrong.
-    let audiences = check_audience(claims.get("aud").unwrap_or(&Value::Null), expected.client_id)?;
+    let aud = claims.get("aud").unwrap_or(&Value::Null);
+    let audiences = check_audience(aud, slice::from_ref(&expected.client_id))?;
     check_authorized_party(claims.get("azp"), audiences, expected.client_id)?;
     if date(claims, "exp")?.is_none() {
         return Err(untrusted("exp", "a date", "none"));
@@ -88,8 +90,11 @@ fn check_response_issuer(named: Option<&str>, issuer: &TokenIssuer) -> Result<()
     }
 }
 
-/// `aud` is us, or a list of strings with us in it (step 3); how many it names.
-pub(super) fn check_audience(aud: &Value, client_id: &str) -> Result<usize, OidcError> {
+/// `aud` is one of `expected`, or a list of strings with one of them in it (step 3); how many it names.
+pub(super) fn check_audience<S: AsRef<str>>(
+    aud: &Value,
+    expected: &[S],
+) -> Result<usize, OidcError> {
     let audiences = match aud {
         Value::String(one) => Some(vec![one.as_str()]),
         Value::Array(many) => many.iter().map(Value::as_str).collect(),
@@ -98,8 +103,9 @@ pub(super) fn check_audience(aud: &Value, client_id: &str) -> Result<usize, Oidc
     let Some(audiences) = audiences else {
         return Err(untrusted("aud", "a string or strings", kind(Some(aud))));
     };
-    if !audiences.contains(&client_id) {
-        return Err(untrusted("aud", format!("{client_id:?}"), cut(&format!("{audiences:?}"))));
+    if !expected.iter().any(|one| audiences.contains(&one.as_ref())) {
+        let names = expected.iter().map(|one| format!("{:?}", one.as_ref())).collect::<Vec<_>>();
+        return Err(untrusted("aud", names.join(" or "), cut(&format!("{audiences:?}"))));
     }
     Ok(audiences.len())
 }
@@ -141,7 +147,10 @@ pub(super) fn check_dates(claims: &Map<String, Value>, now: Timestamp) -> Result
 
 /// A `NumericDate` (RFC 7519 §2) in whole seconds, as an integer or as a float without a fraction. A date of another type is
 /// refused, never passed over as if it were absent.
-fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, OidcError> {
+pub(super) fn date(
+    claims: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<Timestamp>, OidcError> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_number().and_then(|number| {
         let text = number.to_string();

@@ -35,7 +35,7 @@ pub(super) struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Takes `raw_token` apart; only `algorithms` count, by their exact names (RFC 8725 §3.1).
+    /// Takes `raw_token` apart, which is to be of a certain `typ`; only `algorithms` count, by their exact names (RFC 8725 §3.1).
     ///
     /// # Errors
     ///
@@ -44,6 +44,7 @@ impl<'a> Jws<'a> {
     /// extension is understood (RFC 7515 §4.1.11); of `typ` when it is another kind of JWT (RFC 8725 §3.11). No other.
     pub(super) fn read(
         raw_token: &'a SecretString,
+        expected: Typ,
         algorithms: &[Algorithm],
     ) -> Result<Self, OidcError> {
         #[expect(
@@ -81,9 +82,8 @@ impl<'a> Jws<'a> {
         if crit {
             return Err(untrusted("crit", "none", "one"));
         }
-        // An access or logout token is no ID token, although the same keys sign it.
-        if let Some(typ) = typ.filter(|typ| !is_plain_jwt(typ)) {
-            return Err(untrusted("typ", "JWT or none", cut(&typ)));
+        if let Some(typ) = typ.filter(|typ| !expected.accepts(typ)) {
+            return Err(untrusted("typ", expected.describe(), cut(&typ)));
         }
         Ok(Self { algorithm, kid, signed, signature, raw_payload })
     }
@@ -108,10 +108,33 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// A media type whose `application/` may be left out, in any case (RFC 7515 §4.1.9); JOSE is what any JWS may call itself.
-fn is_plain_jwt(typ: &str) -> bool {
-    let typ = typ.to_ascii_lowercase();
-    matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "jose")
+/// What kind of JWT is expected: the same keys sign access tokens, ID tokens and logout tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Typ {
+    /// None that calls itself another kind: an ID token, or userinfo.
+    Jwt,
+    /// An access token (RFC 9068 §2.1), or a plain JWT.
+    Bearer,
+}
+
+impl Typ {
+    /// Whether it may call itself `typ`: a media type whose `application/` may be left out, in any case (RFC 7515 §4.1.9). JOSE is
+    /// what any JWS may call itself.
+    fn accepts(self, typ: &str) -> bool {
+        let typ = typ.to_ascii_lowercase();
+        match typ.strip_prefix("application/").unwrap_or(&typ) {
+            "jwt" | "jose" => true,
+            "at+jwt" => matches!(self, Self::Bearer),
+            _ => false,
+        }
+    }
+
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Jwt => "JWT or none",
+            Self::Bearer => "at+jwt, JWT or none",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +150,7 @@ mod tests {
     }
 
     fn refusal(token: &str) -> Result<Option<String>, &'static str> {
-        match Jws::read(&SecretString::from(token.to_owned()), &ALGORITHMS) {
+        match Jws::read(&SecretString::from(token.to_owned()), Typ::Jwt, &ALGORITHMS) {
             Ok(jws) => Ok(jws.kid),
             Err(OidcError::Untrusted { check, .. }) => Err(check),
             Err(other) => panic!("{other}"),

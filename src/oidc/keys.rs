@@ -170,6 +170,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::oidc::jws::Typ;
 
     /// A P-256 key: its JWK, and how it signs.
     fn p256(kid: Option<&str>) -> (Value, EncodingKey) {
@@ -200,7 +201,7 @@ mod tests {
 
     fn verdict(keys: &Value, token: &SecretString) -> Verdict {
         let keys = KeySet::read(json!({ "keys": keys }).as_object().unwrap()).unwrap();
-        keys.verify(&Jws::read(token, &[Algorithm::Es256]).unwrap())
+        keys.verify(&Jws::read(token, Typ::Jwt, &[Algorithm::Es256]).unwrap())
     }
 
     fn plain_issuer() -> Issuer {

@@ -5,6 +5,7 @@
 //! §3.1.3.7. Does not own the login under way (`login`), nor what the claims are worth (`mint`).
 
 mod algorithm;
+mod bearer;
 mod client_auth;
 mod exchange;
 mod http;
@@ -29,6 +30,7 @@ use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{ProviderName, Secret256};
 
 pub use algorithm::Algorithm;
+pub use bearer::{Undated, UnverifiedOrigin};
 pub use client_auth::ClientAuth;
 pub use issuer::{TENANT, is_loopback, token_issuers};
 pub use provider::Provider;
@@ -155,7 +157,7 @@ pub enum OidcError {
 }
 
 /// The names of all checks that an answer must pass.
-pub const CHECKS: [&str; 20] = [
+pub const CHECKS: [&str; 23] = [
     "response_issuer",
     "format",
     "algorithm",
@@ -174,6 +176,9 @@ pub const CHECKS: [&str; 20] = [
     "at_hash",
     "c_hash",
     "sub",
+    "events",
+    "cnf",
+    "age",
     "userinfo_sub",
     "size",
 ];
@@ -217,6 +222,13 @@ fn cut(raw_text: &str) -> String {
         text.push_str("...");
     }
     text
+}
+
+/// Takes out what speaks of one login and its tokens, not of the person.
+fn forget_login(claims: &mut Map<String, Value>) {
+    for name in ["nonce", "at_hash", "c_hash"] {
+        claims.remove(name);
+    }
 }
 
 #[cfg(test)]

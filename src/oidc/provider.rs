@@ -10,7 +10,7 @@ use super::client_auth::Credentials;
 use super::http::{Endpoint, Http};
 use super::id_token::{self, Expected};
 use super::issuer::Issuer;
-use super::jws::Jws;
+use super::jws::{Jws, Typ};
 use super::keys::Verdict;
 use super::par;
 use super::snapshot::{self, Keeper, Status};
@@ -182,7 +182,7 @@ impl Provider {
             exchange::redeem_code(self, &metadata.token_endpoint, &redemption, deadline).await?;
 
         let Verified { claims: mut document, algorithm, key_issuer } =
-            self.verified_payload(&tokens.id_token, deadline).await?;
+            self.verified_payload(&tokens.id_token, Typ::Jwt, deadline).await?;
         let issuer = self.issuer.expected_of(&document)?;
         let expected = Expected {
             issuer,
@@ -203,10 +203,7 @@ impl Provider {
             userinfo::check_subject(&further, &subject)?;
             userinfo::merge(&mut document, further);
         }
-        // They speak of this login and its tokens, not of the person.
-        for name in ["nonce", "at_hash", "c_hash"] {
-            document.remove(name);
-        }
+        super::forget_login(&mut document);
         let size = serde_json::to_string(&document).map_or(usize::MAX, |text| text.len());
         if size > LARGEST_DOCUMENT {
             return Err(untrusted(
@@ -223,9 +220,10 @@ impl Provider {
     pub(super) async fn verified_payload(
         &self,
         raw_token: &SecretString,
+        typ: Typ,
         deadline: Instant,
     ) -> Result<Verified, OidcError> {
-        let jws = Jws::read(raw_token, &self.settings.algorithms)?;
+        let jws = Jws::read(raw_token, typ, &self.settings.algorithms)?;
         let mut known = self.keeper.known(deadline).await?;
         loop {
             let refusal = match known.snapshot.keys.verify(&jws) {

@@ -1,5 +1,7 @@
 //! Userinfo (OpenID Connect Core §5.3): further claims about the person whom the ID token names, and about nobody else.
 
+use std::slice;
+
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use secrecy::ExposeSecret;
@@ -9,6 +11,7 @@ use url::Url;
 
 use super::http::{Answer, Endpoint};
 use super::id_token::{self, Expected};
+use super::jws::Typ;
 use super::provider::Verified;
 use super::{OidcError, Provider, cut, untrusted};
 
@@ -66,13 +69,13 @@ async fn signed_claims(
     let raw_token = String::from_utf8(answer.body)
         .map_err(|_| untrusted("format", "a signed JWT", "no text"))?;
     let Verified { claims, key_issuer, .. } =
-        provider.verified_payload(&raw_token.trim().to_owned().into(), deadline).await?;
+        provider.verified_payload(&raw_token.trim().to_owned().into(), Typ::Jwt, deadline).await?;
     id_token::check_key(key_issuer.as_ref(), expected.issuer)?;
     if let Some(iss) = claims.get("iss") {
         expected.issuer.check(Some(iss))?;
     }
     if let Some(aud) = claims.get("aud") {
-        id_token::check_audience(aud, expected.client_id)?;
+        id_token::check_audience(aud, slice::from_ref(&expected.client_id))?;
     }
     id_token::check_dates(&claims, expected.now)?;
     Ok(claims)

@@ -211,7 +211,7 @@ impl Records {
     /// [`StoreError`], any.
     pub async fn identity(&self, identity: &Identity) -> Result<Option<Known>, StoreError> {
         let Some(owner) = self.bindings.owner(identity).await? else { return Ok(None) };
-        let binding = self.bindings.find(&owner.subject, None).await?.binding;
+        let binding = self.bindings.find(&owner.subject, None).await?.value.binding;
         let mut standings = Vec::new();
         for provider in &self.providers {
             let found = self.store.read_standing(&owner.subject.key(), provider).await?.value;
@@ -287,7 +287,8 @@ impl Records {
         let identity::Moved { former, before } = moved;
         let mut is_known = before != Binding::default();
         for provider in &self.providers {
-            is_known = is_known || self.bindings.find(to, Some(provider)).await?.obtained.is_some();
+            is_known =
+                is_known || self.bindings.find(to, Some(provider)).await?.value.obtained.is_some();
         }
         Ok(Given {
             from: if let Former::Anothers(from) = &former { Some(Whom::from(from)) } else { None },

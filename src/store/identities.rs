@@ -1,11 +1,11 @@
-//! Steps about whose an identity is. It is claimed first and bound with the first session; only a move takes it away again.
+//! Steps about whose an identity is. It is claimed first and then bound; only a move takes it away again.
 //!
 //! A move is four steps, each in one cluster slot: [`begin_move`](Store::begin_move), [`retire_subject`](Store::retire_subject),
 //! [`finish_move`](Store::finish_move), [`bind_subject`](Store::bind_subject). Wherever it stops, nobody shares the identity, and
 //! all four again finish it.
 
 use super::measure::Step;
-use super::{Backend, Claim, Dated, Found, Owner, Store, StoreError};
+use super::{Backend, Binding, Claim, Dated, Found, Owner, Store, StoreError};
 use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
 
 impl Store {
@@ -45,6 +45,21 @@ impl Store {
         subject: &Subject,
     ) -> Result<Dated<Claim>, StoreError> {
         step!(self, claim_identity(identity, subject))
+    }
+
+    /// Binds `subject`, of whom `found` was found, to `identity`, which was claimed for it; `false` when something else than that
+    /// or this is true of it by now. Ends no session.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn bind_identity(
+        &self,
+        subject: &SubjectKey,
+        found: &Binding,
+        identity: &Identity,
+    ) -> Result<Dated<bool>, StoreError> {
+        step!(self, bind_identity(subject, found, identity))
     }
 
     /// Begins to move `identity` to another subject: from now on nobody can claim it. `true` when it is on its way there or has

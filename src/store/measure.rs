@@ -33,6 +33,7 @@ steps!(
     find_identity,
     find_subject,
     claim_identity,
+    bind_identity,
     begin_move,
     retire_subject,
     finish_move,

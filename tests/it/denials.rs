@@ -7,7 +7,7 @@ use std::path::Path as File;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use vestibule::inside::store::Store;
 
@@ -32,9 +32,20 @@ enum Path {
     ChangedPolicy,
     /// `POST /token` on a session whose owner was denied on another device.
     OtherDevice,
+    /// `POST /token` with a token of the provider's.
+    Bearer,
+    /// `POST /oauth2/token` with one.
+    Exchange,
 }
 
-const PATHS: [Path; 4] = [Path::Login, Path::LoginPage, Path::ChangedPolicy, Path::OtherDevice];
+const PATHS: [Path; 6] = [
+    Path::Login,
+    Path::LoginPage,
+    Path::ChangedPolicy,
+    Path::OtherDevice,
+    Path::Bearer,
+    Path::Exchange,
+];
 
 impl Path {
     /// As records and the audit log have it.
@@ -42,19 +53,49 @@ impl Path {
         match self {
             Self::Login | Self::LoginPage => "login",
             Self::ChangedPolicy | Self::OtherDevice => "session",
+            Self::Bearer => "bearer",
+            Self::Exchange => "exchange",
         }
     }
 }
 
+/// For whom bearers' tokens are meant.
+const AUDIENCE: &str = "https://chat.example.com";
+
+const CLIENT: &str = r#"
+[[client]]
+id = "backend"
+secret = "canary-client-secret-0003"
+audiences = ["https://chat.example.com"]
+"#;
+
+/// Brings a token of a provider's as that client.
+async fn exchange(service: &TestService, token: &str) -> Answer {
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", token),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("client_id", "backend"),
+        ("client_secret", "canary-client-secret-0003"),
+    ];
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let request = visitor().client.post(format!("{}/oauth2/token", service.url));
+    let response = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+    let response = response.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    Answer { status, headers, body: response.text().await.unwrap() }
+}
+
 /// The routes of the public listener, and the paths of [`PATHS`] that they are.
-const ROUTES: [(&str, &str); 7] = [
-    ("/", ""),
-    ("/login", ""),
-    ("/login/{provider}", ""),
-    ("/callback/{provider}", "login"),
-    ("/token", "session"),
-    ("/session", ""),
-    ("/logout", ""),
+const ROUTES: [(&str, &[&str]); 8] = [
+    ("/", &[]),
+    ("/login", &[]),
+    ("/login/{provider}", &[]),
+    ("/callback/{provider}", &["login"]),
+    ("/token", &["session", "bearer"]),
+    ("/oauth2/token", &["exchange"]),
+    ("/session", &[]),
+    ("/logout", &[]),
 ];
 
 /// Whom a way keeps out.
@@ -276,13 +317,14 @@ async fn cases_on<R>(run: impl AsyncFn(&Stage, Vec<(String, FakeProvider, Way)>)
     let mut cases = Vec::new();
     for (n, way) in ways().into_iter().enumerate() {
         let (name, provider) = (format!("way-{n}"), FakeProvider::start().await);
-        strict += &section(&name, &provider, way.keys, &way.policy);
+        let keys = format!("{}\nbearer_audiences = [\"{AUDIENCE}\"]", way.keys);
+        strict += &section(&name, &provider, &keys, &way.policy);
         lenient += &section(&name, &provider, way.keys, "allow = \"true\"");
         cases.push((name, provider, way));
     }
     let limits = "[limits]\nlogins = \"off\"\n";
     let stage = Stage {
-        strict: serve(&redis.url(), &format!("{limits}{strict}")).await,
+        strict: serve(&redis.url(), &format!("{limits}{CLIENT}{strict}")).await,
         lenient: serve(&redis.url(), &format!("{limits}{lenient}")).await,
         store: store(&redis).await,
         operator: Arc::new(Operator::with(&redis.url(), &strict)),
@@ -356,6 +398,20 @@ impl Case<'_> {
                 }
             }
             Path::OtherDevice => self.walk_on_two_devices(path, &who, &what).await,
+            Path::Bearer => {
+                self.says(&who, true);
+                let bearer = format!("Bearer {}", self.provider.access_token(&who, AUDIENCE));
+                let url = format!("{}/token", self.stage.strict.url);
+                let headers = [("authorization", bearer.as_str())];
+                let answer = visitor().send(Method::POST, &url, &headers).await;
+                self.is_denied(path, &answer, &who, path.name()).await;
+            }
+            Path::Exchange => {
+                self.says(&who, true);
+                let token = self.provider.access_token(&who, AUDIENCE);
+                let answer = exchange(&self.stage.strict, &token).await;
+                self.is_denied(path, &answer, &who, path.name()).await;
+            }
         }
     }
 
@@ -393,7 +449,9 @@ impl Case<'_> {
     /// Looks at everything that there is of a denial; gives its reference.
     async fn is_denied(&self, path: Path, answer: &Answer, who: &str, on: &str) -> String {
         let what = self.what(path);
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}: {answer:?}");
+        let by_oauth = path == Path::Exchange;
+        let status = if by_oauth { StatusCode::BAD_REQUEST } else { StatusCode::FORBIDDEN };
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
         assert!(!answer.headers.contains_key("set-cookie"), "{what}: {answer:?}");
         for secret in ["eyJ", self.canary().as_str(), "owner"] {
             assert!(!answer.body.contains(secret), "{what} says {secret}: {answer:?}");
@@ -413,6 +471,13 @@ impl Case<'_> {
     /// What the program or person is told.
     fn is_told(&self, path: Path, answer: &Answer, what: &str) -> String {
         let Way { why, message, .. } = &self.way;
+        if path == Path::Exchange {
+            assert_eq!(answer.json()["error"], "invalid_request", "{what}");
+            assert_eq!(answer.json()["code"], code(why), "{what}");
+            let told = message.is_none_or(|message| answer.json()["error_description"] == message);
+            assert!(told, "{what}: {answer:?}");
+            return reference(answer);
+        }
         if path != Path::LoginPage {
             assert_eq!(answer.code(), code(why), "{what}");
             let advice = "Ask your administrator, quoting the reference.";
@@ -473,7 +538,9 @@ impl Case<'_> {
     /// What the log has of it: one line, and nothing that the claims said.
     fn is_logged(&self, reference: &str, subject: Option<&str>, on: &str, what: &str) {
         let Way { why, rule, .. } = &self.way;
-        let lines = log::lines_with(reference);
+        let mut lines = log::lines_with(reference);
+        // Who names no subject is the same nobody on each path.
+        lines.retain(|line| line.contains(&format!("\"path\":\"{on}\"")));
         assert_eq!(lines.len(), 1, "{what}: {lines:#?}");
         let line: Value = serde_json::from_str(&lines[0]).unwrap();
         let event = if *why == "Conflict" { "conflict" } else { "denial" };
@@ -569,5 +636,5 @@ fn every_path_that_the_code_knows_is_in_the_table() {
     let paths = members("src/mint/mod.rs", "enum Path");
     let paths = set(paths.iter().map(|variant| variant.to_lowercase()));
     assert_eq!(set(PATHS.map(Path::name)), paths);
-    assert_eq!(set(ROUTES.iter().map(|(_, path)| *path).filter(|path| !path.is_empty())), paths);
+    assert_eq!(set(ROUTES.iter().flat_map(|(_, paths)| *paths).copied()), paths);
 }

@@ -160,7 +160,7 @@ async fn each_event_is_one_line_with_the_documented_fields_and_no_address() {
         &json!({ "identity": "ours-ally", "subject": "alice", "issuer": issuer, "provider": provider }),
     );
     for (line, answer) in [(mint, &tokens[0]), (fresh, &tokens[1])] {
-        is_as_documented(line, &[]);
+        is_as_documented(line, &["client"]);
         let reply = answer.json();
         let jwt = reply["token"].as_str().unwrap();
         let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(jwt).unwrap().claims;

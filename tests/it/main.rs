@@ -14,14 +14,17 @@
 mod architecture;
 mod attacks_a;
 mod audit;
+mod bearer;
 mod config;
 mod denials;
+mod e2e_bearer;
 mod e2e_demo;
 mod e2e_keycloak;
 mod e2e_oidc_provider;
 mod e2e_policy;
 mod entra;
 mod events;
+mod exchange;
 mod explain;
 mod identities;
 mod lies;

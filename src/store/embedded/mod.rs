@@ -15,8 +15,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::steps::{
-    Allowance, Claim, Cursor, Found, Health, NewLogin, NewSession, NewStanding, OpenedSession,
-    Owner, Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict,
+    Allowance, Binding, Claim, Cursor, Found, Health, NewLogin, NewSession, NewStanding,
+    OpenedSession, Owner, Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms,
+    UsedSession, Verdict,
 };
 use super::{Dated, Fault, OpenError};
 use tokio::sync::oneshot;
@@ -126,6 +127,16 @@ impl Embedded {
     ) -> Result<Dated<Claim>, Fault> {
         let (identity, subject) = (identity.clone(), subject.clone());
         self.run(move |rows| rows.claim_identity(&identity, &subject)).await
+    }
+
+    pub(super) async fn bind_identity(
+        &self,
+        subject: &SubjectKey,
+        found: &Binding,
+        identity: &Identity,
+    ) -> Result<Dated<bool>, Fault> {
+        let (subject, found, identity) = (*subject, found.clone(), identity.clone());
+        self.run(move |rows| rows.bind_identity(&subject, &found, &identity)).await
     }
 
     pub(super) async fn begin_move(

@@ -3,7 +3,7 @@
 use super::script::Answer;
 use super::{Redis, checked_binding, checked_brief, keys};
 use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
-use crate::store::steps::{Claim, Found, Owner};
+use crate::store::steps::{Binding, Claim, Found, Owner};
 use crate::store::{Dated, Fault};
 
 impl Redis {
@@ -44,6 +44,18 @@ impl Redis {
         let mut answer = call.run(&self.link).await?;
         let claim = if answer.number()? == 1 { Claim::Ours } else { Claim::Anothers };
         Ok(answer.dated(claim))
+    }
+
+    pub(in crate::store) async fn bind_identity(
+        &self,
+        subject: &SubjectKey,
+        found: &Binding,
+        identity: &Identity,
+    ) -> Result<Dated<bool>, Fault> {
+        let call = self.scripts.bind_identity.call(1).text(keys::subject(subject));
+        let mut answer = call.text(found).text(found.to(identity)).run(&self.link).await?;
+        let bound = answer.number()? == 1;
+        Ok(answer.dated(bound))
     }
 
     pub(in crate::store) async fn begin_move(

@@ -56,6 +56,7 @@ scripts!(
     find_identity,
     find_subject,
     claim_identity,
+    bind_identity,
     begin_move,
     retire_subject,
     finish_move,

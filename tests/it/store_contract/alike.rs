@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use vestibule::inside::store::{
-    Allowance, Found, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Session,
+    Allowance, Binding, Found, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Session,
     SessionKey, Standing, Store, UseTerms, UsedSession, Verdict,
 };
 use vestibule::inside::{Reference, RequestId, Subject, Timestamp};
@@ -29,6 +29,7 @@ enum Step {
     RetireSubject { from: u8, what: u8 },
     FinishMove { what: u8, to: u8 },
     BindSubject { to: u8, what: u8, endings: u8 },
+    BindIdentity { who: u8, endings: u8, found: Option<u8>, what: u8 },
     OpenSession { who: u8, secret: u8, what: u8, bound: bool, stale: bool, shown: Shown },
     KeepStanding { who: u8, shown: Shown },
     ReadStanding { who: u8, at: u8 },
@@ -103,6 +104,9 @@ fn step_of_members() -> impl Strategy<Value = Step> {
         (three.clone(), two.clone()).prop_map(|(what, to)| Step::FinishMove { what, to }),
         (two.clone(), three.clone(), three.clone())
             .prop_map(|(to, what, endings)| Step::BindSubject { to, what, endings }),
+        (two.clone(), three.clone(), proptest::option::of(three.clone()), three.clone()).prop_map(
+            |(who, endings, found, what)| Step::BindIdentity { who, endings, found, what }
+        ),
         (two.clone(), shown()).prop_map(|(who, shown)| Step::KeepStanding { who, shown }),
         (two.clone(), two.clone()).prop_map(|(who, at)| Step::ReadStanding { who, at }),
         (two.clone(), two, any::<bool>(), shown())
@@ -255,6 +259,12 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
         Step::BindSubject { to, what, endings } => {
             let (to, what) = (someone(to).key(), identity(&what.to_string()));
             store.bind_subject(&to, &what, endings.into()).await.unwrap().value.to_string()
+        }
+        Step::BindIdentity { who, endings, found, what } => {
+            let identity_of = |what: u8| identity(&what.to_string());
+            let found = Binding { endings: endings.into(), identity: found.map(identity_of) };
+            let (who, what) = (someone(who).key(), identity_of(what));
+            store.bind_identity(&who, &found, &what).await.unwrap().value.to_string()
         }
         Step::OpenSession { who, secret, what, bound, stale, shown } => {
             let what = identity(&what.to_string());

@@ -1,6 +1,6 @@
 //! Whose an identity is, and which identity somebody has.
 
-use vestibule::inside::store::{Claim, NewSession, OpenedSession, Owner, Store};
+use vestibule::inside::store::{Binding, Claim, NewSession, OpenedSession, Owner, Store};
 
 use super::{all_at_once, bound, find, identity, new_session, open, subject};
 
@@ -48,6 +48,49 @@ pub async fn a_binding_stays_when_the_rule_yields_another_identity(store: &Store
     let found = find(store, "alice").await;
     let again = NewSession { identity: identity("alice"), found, ..renamed };
     assert_eq!(open(store, &again).await.identity, identity("alice"));
+}
+
+pub async fn a_subject_is_bound_as_it_was_found_or_not_at_all(store: &Store) {
+    let bind = async |found: &Binding, what: &str| {
+        let (alice, what) = (subject("alice").key(), identity(what));
+        store.bind_identity(&alice, found, &what).await.unwrap().value
+    };
+    let unbound = Binding::default();
+
+    assert!(bind(&unbound, "alice").await);
+    assert!(bind(&unbound, "alice").await, "the same again changes nothing");
+    assert!(!bind(&unbound, "ally").await, "somebody else was first");
+
+    assert_eq!(bound(store, "alice").await, Some(identity("alice")));
+    let session = open(
+        store,
+        &NewSession { found: find(store, "alice").await, ..new_session("alice", "one") },
+    )
+    .await;
+    store.retire_subject(&subject("alice").key(), &identity("alice")).await.unwrap();
+    assert!(!bind(&unbound, "alice").await, "what was found is long past");
+    let found = find(store, "alice").await.binding;
+    assert_eq!((found.endings, found.identity.as_ref()), (1, None));
+    assert!(bind(&found, "alice").await);
+    assert_eq!(find(store, "alice").await.binding.endings, 1, "no session ends by it");
+    assert_eq!(session.identity, identity("alice"));
+}
+
+pub async fn twenty_bindings_at_once_have_one_winner(store: &Store) {
+    let mut next = 0;
+
+    let bound_to =
+        all_at_once(20, || {
+            next += 1;
+            let what = identity(&next.to_string());
+            let found = Binding::default();
+            async move {
+                store.bind_identity(&subject("alice").key(), &found, &what).await.unwrap().value
+            }
+        })
+        .await;
+
+    assert_eq!(bound_to.iter().filter(|bound| **bound).count(), 1);
 }
 
 pub async fn whose_an_identity_is_can_be_asked(store: &Store) {

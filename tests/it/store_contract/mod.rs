@@ -70,6 +70,8 @@ on_both_stores! {
         twenty_claims_at_once_have_one_winner,
         a_subject_has_no_identity_before_its_first_session,
         a_binding_stays_when_the_rule_yields_another_identity,
+        a_subject_is_bound_as_it_was_found_or_not_at_all,
+        twenty_bindings_at_once_have_one_winner,
         whose_an_identity_is_can_be_asked,
     }
     sessions {

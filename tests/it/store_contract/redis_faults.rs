@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use vestibule::inside::store::{
-    Allowance, NewLogin, NewSession, NewStanding, OpenError, OpenedSession, Settings, Store,
-    StoreError, TakenLogin, UseTerms, UsedSession,
+    Allowance, Binding, NewLogin, NewSession, NewStanding, OpenError, OpenedSession, Settings,
+    Store, StoreError, TakenLogin, UseTerms, UsedSession,
 };
 use vestibule::inside::{Metrics, Reference, RequestId, Timestamp};
 
@@ -97,6 +97,7 @@ async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once
     let (decided, never) = (allowed("other"), Timestamp::from_millis(0));
     store.decide_standing(&warm, &corp, never, &decided, "{}").await.unwrap();
     store.keep_denial(&Reference::random(), "{}", HOUR).await.unwrap();
+    store.bind_identity(&warm, &Binding::default(), &identity("warm")).await.unwrap();
     store.begin_move(&identity("warm"), &warm, &subject("warm too")).await.unwrap();
     store.retire_subject(&warm, &identity("warm")).await.unwrap();
     store.finish_move(&identity("warm"), &subject("warm too")).await.unwrap();
@@ -114,6 +115,10 @@ async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once
 
     let claim = twice!(proxy, store.claim_identity(&identity("alice"), &subject("alice")));
     assert_eq!(claim, vestibule::inside::store::Claim::Ours);
+
+    let (carol, unbound) = (subject("carol").key(), Binding::default());
+    assert!(twice!(proxy, store.bind_identity(&carol, &unbound, &identity("carol"))));
+    assert_eq!(bound(&store, "carol").await, Some(identity("carol")));
 
     let opened = twice!(proxy, store.open_session(&new_session("alice", "two")));
     let read = store.read_session(&session_key("alice", "two"), HOUR).await.unwrap().value;

@@ -48,6 +48,20 @@ impl Rows<'_> {
         Ok(Claim::Ours)
     }
 
+    pub(in crate::store::embedded) fn bind_identity(
+        &mut self,
+        subject: &SubjectKey,
+        found: &Binding,
+        identity: &Identity,
+    ) -> Result<bool, Trouble> {
+        let (binding, wanted) = (self.binding(subject)?, found.to(identity));
+        if binding != *found {
+            return Ok(binding == wanted);
+        }
+        self.bind(subject, &wanted)?;
+        Ok(true)
+    }
+
     pub(in crate::store::embedded) fn begin_move(
         &mut self,
         identity: &Identity,

@@ -185,6 +185,17 @@ impl FakeProvider {
         self.state().token_delay = delay;
     }
 
+    /// A token that it gave to another client, for this audience.
+    pub fn access_token(&self, who: &str, audience: &str) -> String {
+        let login = Login {
+            redirect_uri: String::new(),
+            nonce: None,
+            challenge: String::new(),
+            subject: who.to_owned(),
+        };
+        self.provider.id_token(&self.state(), &login, "", audience)
+    }
+
     /// How often an endpoint was asked: `discovery`, `keys`, `authorize`, `token`, `userinfo`, or `elsewhere` for whatever it
     /// does not have.
     pub fn requests(&self, endpoint: &str) -> usize {
@@ -383,7 +394,7 @@ impl Provider {
         }
         let access_token = keys::random("canary-access-token");
         state.access_tokens.insert(access_token.clone(), login.subject.clone());
-        let id_token = self.id_token(&state, &login, &access_token);
+        let id_token = self.id_token(&state, &login, &access_token, "vestibule");
         state.secrets.extend([access_token.clone(), id_token.clone()]);
         let mut answer = json!({
             // In lower case, as some spell it.
@@ -402,7 +413,7 @@ impl Provider {
         Ok(answer)
     }
 
-    fn id_token(&self, state: &State, login: &Login, access_token: &str) -> String {
+    fn id_token(&self, state: &State, login: &Login, access_token: &str, audience: &str) -> String {
         let now = keys::now();
         let mut signer = state.signer.clone();
         for twist in &state.twists {
@@ -412,7 +423,7 @@ impl Provider {
         }
         let mut claims = json!({
             "iss": self.token_issuer(state),
-            "aud": "vestibule",
+            "aud": audience,
             "sub": login.subject,
             "iat": now,
             "exp": now + 300,

@@ -1,0 +1,175 @@
+//! `POST /oauth2/token`: token exchange (RFC 8693) for backends that are configured as clients.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+use crate::login::Client;
+use crate::mint::Minted;
+
+use super::App;
+use super::problem::{Code, Problem};
+use super::token::json;
+
+/// The largest form that is read, in bytes: the largest token is smaller.
+const LARGEST_FORM: usize = 128 * 1024;
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// What a subject token may be called (RFC 8693 §3). All are JWTs here.
+const SUBJECT_TOKEN_TYPES: [&str; 3] = [
+    JWT,
+    "urn:ietf:params:oauth:token-type:access_token",
+    "urn:ietf:params:oauth:token-type:id_token",
+];
+
+/// The parameters that count, each at most once (RFC 6749 §3.2).
+#[derive(Default)]
+struct Form {
+    grant_type: Option<String>,
+    subject_token: Option<SecretString>,
+    subject_token_type: Option<String>,
+    requested_token_type: Option<String>,
+    actor_token: Option<SecretString>,
+    client_id: Option<String>,
+    client_secret: Option<SecretString>,
+}
+
+/// RFC 8693 §2.2.1; `identity` is our extension.
+#[derive(Serialize)]
+struct Reply<'a> {
+    access_token: &'a str,
+    issued_token_type: &'static str,
+    token_type: &'static str,
+    expires_in: u64,
+    identity: &'a str,
+}
+
+/// Mints a token for whom the subject token means. Errors are RFC 6749 §5.2's: the gate spells them for this route.
+pub(super) async fn exchange(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if !app.rooms.login.has_clients() {
+        return Err(Problem::new(Code::NotFound, "no clients"));
+    }
+    let (head, body) = request.into_parts();
+    let form = Form::read(&head.headers, body).await?;
+    let client = client(&app, &head.headers, &form)?;
+    match form.grant_type.as_deref() {
+        Some(EXCHANGE) => {}
+        Some(_) => return Err(Problem::new(Code::UnsupportedGrantType, "grant type")),
+        None => return Err(Problem::new(Code::InvalidRequest, "no grant_type")),
+    }
+    let of = |cause| Problem::new(Code::InvalidRequest, cause);
+    if form.actor_token.is_some() {
+        return Err(of("an actor"));
+    }
+    if form.requested_token_type.is_some_and(|wanted| wanted != JWT) {
+        return Err(of("requested_token_type"));
+    }
+    let named = form.subject_token_type.ok_or(of("no subject_token_type"))?;
+    if !SUBJECT_TOKEN_TYPES.contains(&named.as_str()) {
+        return Err(of("subject_token_type"));
+    }
+    let raw_token = form.subject_token.ok_or(of("no subject_token"))?;
+
+    let vouched = app.rooms.login.vouch(&raw_token, Some(client)).await?;
+    let Minted { identity, token } = app.rooms.mint.mint_for(vouched).await?;
+    #[expect(clippy::disallowed_methods, reason = "the token goes to whom the client acts for")]
+    let access_token = token.jwt.expose_secret();
+    Ok(json(&Reply {
+        access_token,
+        issued_token_type: JWT,
+        // It is no OAuth token: Twilio's SDK takes it (RFC 8693 §2.2.1).
+        token_type: "N_A",
+        expires_in: token.expires_in,
+        identity: identity.as_str(),
+    }))
+}
+
+impl Form {
+    async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
+        let of = |cause| Problem::new(Code::InvalidRequest, cause);
+        let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+        if !media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(of("no form"));
+        }
+        let body = to_bytes(body, LARGEST_FORM).await.map_err(|_| of("form too large"))?;
+        let mut form = Self::default();
+        for (name, value) in form_urlencoded::parse(&body) {
+            let value = value.into_owned();
+            let stood_before = match name.as_ref() {
+                "grant_type" => form.grant_type.replace(value).is_some(),
+                "subject_token" => form.subject_token.replace(value.into()).is_some(),
+                "subject_token_type" => form.subject_token_type.replace(value).is_some(),
+                "requested_token_type" => form.requested_token_type.replace(value).is_some(),
+                "actor_token" => form.actor_token.replace(value.into()).is_some(),
+                "client_id" => form.client_id.replace(value).is_some(),
+                "client_secret" => form.client_secret.replace(value.into()).is_some(),
+                _ => false,
+            };
+            if stood_before {
+                return Err(of("doubled parameter"));
+            }
+        }
+        Ok(form)
+    }
+}
+
+/// The client that asks, by its secret in the header or in the form, never in both (RFC 6749 §2.3.1).
+///
+/// # Errors
+///
+/// `invalid_client` when it is none, or that is not its secret; `invalid_request` when it authenticates in both ways.
+fn client<'a>(app: &'a App, headers: &HeaderMap, form: &Form) -> Result<&'a Client, Problem> {
+    let unknown = |cause| Problem::new(Code::InvalidClient, cause);
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let by_header = match (lines.next(), lines.next()) {
+        (None, _) => None,
+        (Some(line), None) => Some(basic(line.as_bytes()).ok_or(unknown("scheme"))?),
+        _ => return Err(Problem::new(Code::InvalidRequest, "two authorizations")),
+    };
+    let (id, secret) = match (by_header, &form.client_secret) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::new(Code::InvalidRequest, "two authentications"));
+        }
+        (Some((id, _)), None) if form.client_id.as_ref().is_some_and(|named| *named != id) => {
+            return Err(Problem::new(Code::InvalidRequest, "two clients"));
+        }
+        (Some(by_header), None) => by_header,
+        (None, Some(secret)) => {
+            (form.client_id.clone().ok_or(unknown("no client_id"))?, secret.clone())
+        }
+        (None, None) => return Err(unknown("no authentication")),
+    };
+    app.rooms.login.client(&id, &secret).ok_or(unknown("credentials"))
+}
+
+/// Id and secret of a `Basic` header, each form-encoded before (RFC 6749 §2.3.1).
+fn basic(line: &[u8]) -> Option<(String, SecretString)> {
+    let (scheme, credentials) = line.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let credentials = Zeroizing::new(STANDARD.decode(credentials.trim_ascii()).ok()?);
+    let (id, secret) = std::str::from_utf8(&credentials).ok()?.split_once(':')?;
+    let decoded = |text: &str| {
+        let (value, _) = form_urlencoded::parse(text.as_bytes()).next().unwrap_or_default();
+        value.into_owned()
+    };
+    Some((decoded(id), decoded(secret).into()))
+}

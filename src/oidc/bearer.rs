@@ -1,0 +1,119 @@
+//! A provider's token as a bearer brings it (RFC 6750): a JWT access token (RFC 9068), or an ID token that was meant for the
+//! bearer's own client.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::id_token::{self, LEEWAY, check_dates, check_key, date, kind};
+use super::jws::Typ;
+use super::provider::Verified;
+use super::{Claims, LARGEST_DOCUMENT, OidcError, Provider, untrusted};
+use crate::clock::Timestamp;
+
+/// What an unverified token says of where it belongs: good for choosing a provider, and for nothing else.
+#[derive(Debug, Deserialize)]
+pub struct UnverifiedOrigin {
+    /// Who it says has issued it.
+    #[serde(rename = "iss")]
+    pub issuer: String,
+    #[serde(rename = "aud")]
+    audiences: Value,
+}
+
+impl UnverifiedOrigin {
+    /// Reads it out of a JWT; `None` when that is none, or does not say.
+    pub fn of(raw_token: &SecretString) -> Option<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the token is looked at here and shown to nobody"
+        )]
+        let raw_token = raw_token.expose_secret();
+        let mut parts = raw_token.split('.');
+        let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() || payload.len() / 4 * 3 > LARGEST_DOCUMENT {
+            return None;
+        }
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    }
+
+    /// Whether it says that it is meant for one of `audiences`.
+    pub fn is_meant_for(&self, audiences: &[String]) -> bool {
+        id_token::check_audience(&self.audiences, audiences).is_ok()
+    }
+}
+
+/// Claims that the provider vouches for, so far as their dates are good, which are yet to be judged.
+#[derive(Debug)]
+pub struct Undated(Claims);
+
+impl Undated {
+    /// The issuer as the token names it.
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The claims, to find out whom they mean. What they are worth is known after [`Undated::dated`].
+    pub fn unjudged(&self) -> &Map<String, Value> {
+        &self.0.document
+    }
+
+    /// The claims, if the token is valid at `now`, and was issued at most `max_age` ago, give or take a minute.
+    ///
+    /// # Errors
+    ///
+    /// [`OidcError::Untrusted`] of `exp`, `iat` or `nbf` when one of them is missing (`nbf` may), no date, or too far off; of
+    /// `age` when the token is older than that. No other.
+    pub fn dated(self, now: Timestamp, max_age: Duration) -> Result<Claims, OidcError> {
+        let claims = &self.0.document;
+        if date(claims, "exp")?.is_none() {
+            return Err(untrusted("exp", "a date", "none"));
+        }
+        let issued = date(claims, "iat")?.ok_or_else(|| untrusted("iat", "a date", "none"))?;
+        check_dates(claims, now)?;
+        if now >= issued.plus(max_age).plus(LEEWAY) {
+            let limit = format!("issued at most {} s ago", max_age.as_secs());
+            return Err(untrusted("age", limit, issued.to_string()));
+        }
+        Ok(self.0)
+    }
+}
+
+impl Provider {
+    /// Verifies a bearer's JWT, all but its dates.
+    ///
+    /// Checks, in order: header and signature (RFC 7515 §5.2), its `typ` among them (RFC 9068 §4, RFC 8725 §3.11); `tid`, where
+    /// there are tenants; `iss`, and whether the key signs for it; `aud`; that it is no event (`events`, RFC 8417 §2.2), and
+    /// bound to no key that the bearer would have to show (`cnf`, RFC 7800 §3.1); `sub`.
+    ///
+    /// # Errors
+    ///
+    /// [`OidcError::Untrusted`] when a check fails; [`OidcError::Unavailable`] of `discovery` or `keys`. No other.
+    pub async fn verify_bearer(
+        &self,
+        raw_token: &SecretString,
+        audiences: &[String],
+    ) -> Result<Undated, OidcError> {
+        let Verified { claims: mut document, key_issuer, .. } =
+            self.verified_payload(raw_token, Typ::Bearer, self.deadline()).await?;
+        let issuer = self.issuer.expected_of(&document)?;
+        issuer.check(document.get("iss"))?;
+        check_key(key_issuer.as_ref(), issuer)?;
+        id_token::check_audience(document.get("aud").unwrap_or(&Value::Null), audiences)?;
+        for name in ["events", "cnf"] {
+            if document.contains_key(name) {
+                return Err(untrusted(name, "none", "one"));
+            }
+        }
+        match document.get("sub") {
+            Some(Value::String(subject)) if !subject.trim().is_empty() => {}
+            other => return Err(untrusted("sub", "a string that is not empty", kind(other))),
+        }
+        super::forget_login(&mut document);
+        Ok(Undated(Claims { issuer: issuer.text().to_owned(), document }))
+    }
+}
