@@ -56,8 +56,8 @@ pub struct Grant<'a> {
 pub struct AccessToken {
     /// The JWT, for its owner only.
     pub jwt: SecretString,
-    /// Its `exp`.
-    pub expires: Timestamp,
+    /// Its `exp`, RFC 3339: written once, for the reply and for the log.
+    pub expires_at: String,
     /// From now to its `exp`, in whole seconds.
     pub expires_in: u64,
 }
@@ -101,7 +101,7 @@ impl Signer {
         URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut jwt);
         Some(AccessToken {
             jwt: jwt.into(),
-            expires: Timestamp::from_millis(exp * 1000),
+            expires_at: Timestamp::from_millis(exp * 1000).to_string(),
             expires_in: exp - iat,
         })
     }
@@ -238,7 +238,8 @@ mod tests {
         let ends = |ttl, ground| {
             let token = sign(&signer(None, ttl), ground).unwrap();
             let payload = decode_ours(&token).1;
-            assert_eq!(payload["exp"].as_u64().unwrap(), token.expires.as_seconds());
+            let exp = Timestamp::from_millis(payload["exp"].as_u64().unwrap() * 1000);
+            assert_eq!(exp.to_string(), token.expires_at);
             assert_eq!(payload["exp"].as_u64().unwrap() - NOW, token.expires_in);
             token.expires_in
         };

@@ -39,7 +39,7 @@ pub(super) async fn mint(
     // has base64url.
     let body = format!(
         r#"{{"identity":"{identity}","kind":"member","token":"{jwt}","expires_in":{},"expires_at":"{}"}}"#,
-        token.expires_in, token.expires
+        token.expires_in, token.expires_at
     );
     Ok(([(CONTENT_TYPE, JSON)], body).into_response())
 }

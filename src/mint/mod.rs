@@ -312,7 +312,7 @@ impl Mint {
             path = path.as_str(),
             client,
             jti = %grant.id,
-            expires = %token.expires,
+            expires = token.expires_at,
             "token minted"
         );
         Ok(token)
