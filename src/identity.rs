@@ -186,7 +186,7 @@ fn audit(identity: &Identity, former: &Former, to: &Subject) {
     tracing::info!(
         target: AUDIT,
         event = "move",
-        identity = %identity,
+        identity = identity.as_str(),
         from_issuer = from.map(Subject::issuer),
         from_subject = from.map(Subject::value),
         to_issuer = to.issuer(),

@@ -130,10 +130,10 @@ pub(super) async fn finish(
     tracing::info!(
         target: AUDIT,
         event = "login",
-        identity = %live.session.identity,
+        identity = live.session.identity.as_str(),
         issuer = subject.issuer(),
         subject = subject.value(),
-        provider = %live.session.provider,
+        provider = live.session.provider.as_str(),
         session_ends = %live.session.ends,
         client = client.map(tracing::field::display),
         "signed in"
