@@ -243,7 +243,9 @@ impl Problem {
             message: self.message.as_deref(),
             advice: match &self.message {
                 // The operator's words come first, and may be all that it takes.
-                Some(_) => "If you should be let in, ask your administrator, quoting the reference.",
+                Some(_) => {
+                    "If you should be let in, ask your administrator, quoting the reference."
+                }
                 None => face.advice,
             },
             code: face.code,

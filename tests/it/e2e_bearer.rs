@@ -7,7 +7,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::keycloak::{ALICE, CLIENT_ID, CLIENT_SECRET, Keycloak};
-use crate::support::policies::identity;
+use crate::support::node_provider::NodeProvider;
+use crate::support::policies::{default_identity, identity};
 use crate::support::process::e2e;
 use crate::support::redis::RedisServer;
 use crate::support::service::TestService;
@@ -76,4 +77,57 @@ allow = "claims.email_verified && 'chat' in claims.realm_access.roles"
     let headers = [("authorization", bearer.as_str())];
     let answer = Visitor::of(&service).send(Method::POST, &url, &headers).await;
     assert_eq!((answer.status, identity(&answer)), (StatusCode::OK, known));
+}
+
+#[tokio::test]
+async fn a_jwt_access_token_of_oidc_provider_is_accepted_for_its_audience_only() {
+    let redis = RedisServer::start();
+    let node = NodeProvider::start_with(&json!({
+        "audience": "https://chat.example.com",
+        "clients": [{
+            "client_id": "worker", "client_secret": "canary-worker-secret", "redirect_uris": [],
+            "response_types": [], "grant_types": ["client_credentials"],
+        }],
+    }))
+    .await;
+    let section = |audience: &str| {
+        format!(
+            r#"
+[[provider]]
+name = "node"
+issuer = "{}"
+client_id = "vestibule"
+client_secret = "canary-client-secret-0001"
+bearer_audiences = ["{audience}"]
+
+[provider.policy]
+allow = "true"
+"#,
+            node.issuer
+        )
+    };
+    let ours = TestService::start(&redis.url(), &section("https://chat.example.com")).await;
+    let others = TestService::start(&redis.url(), &section("https://other.example.com")).await;
+    let tokens = Visitor::of(&ours)
+        .client
+        .post(format!("{}/token", node.issuer))
+        .basic_auth("worker", Some("canary-worker-secret"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("grant_type=client_credentials")
+        .send()
+        .await
+        .unwrap();
+    let tokens: Value = serde_json::from_str(&tokens.text().await.unwrap()).unwrap();
+    let token = tokens["access_token"].as_str().unwrap_or_else(|| panic!("{tokens}"));
+    let header = jsonwebtoken::decode_header(token).unwrap();
+    assert_eq!(header.typ.as_deref(), Some("at+jwt"));
+    let bearer = format!("Bearer {token}");
+    let bring = async |service: &TestService| {
+        let url = format!("{}/token", service.url);
+        let headers = [("authorization", bearer.as_str())];
+        Visitor::of(service).send(Method::POST, &url, &headers).await
+    };
+
+    assert_eq!(identity(&bring(&ours).await), default_identity(&node.issuer, "worker"));
+    assert_eq!(bring(&others).await.code(), "invalid_token");
 }
