@@ -28,7 +28,7 @@ pub struct Record {
     pub at: String,
     /// The public code of the answer.
     pub code: String,
-    /// On which path last: `login` or `session`.
+    /// On which path last: `login`, `session`, `bearer` or `exchange`.
     pub path: String,
     /// Where the login was.
     pub provider: String,

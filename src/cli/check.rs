@@ -102,6 +102,9 @@ async fn ask_provider(provider: &Provider, findings: &mut Findings) {
         findings.detail(format!("tenants   {}", tenants.join(", ")));
     }
     findings.detail(format!("login     {}", found.authorization_endpoint));
+    if let Some(pushed) = &found.par_endpoint {
+        findings.detail(format!("pushed    {pushed}"));
+    }
     findings.detail(format!("token     {}", found.token_endpoint));
     if let Some(userinfo) = &found.userinfo_endpoint {
         findings.detail(format!("userinfo  {userinfo}"));

@@ -23,6 +23,7 @@ fn stand_in(path: &Path) -> io::Result<String> {
             "/run/secrets/twilio_api_key_secret"
             | "/run/secrets/twilio_api_key"
             | "/run/secrets/corp_client_secret"
+            | "/run/secrets/backend_client_secret"
             | "/run/secrets/corp_client",
         ) => "sixteen--letters\n",
         _ => return Err(io::ErrorKind::NotFound.into()),
@@ -192,6 +193,12 @@ fn the_configuration_in_the_readme_is_good_once_its_sids_are_filled_in() {
     let (before, _) = text.split_once("[provider.policy]\n").unwrap();
     let text = format!("{before}[provider.policy]\n{policy}").replace('…', &"0".repeat(32));
     assert_eq!(parse(&text).unwrap().policies().count(), 1);
+    // And what whoever has a login of their own adds to it.
+    let (_, after) = after.split_once("```toml\n# in [[provider]]\n").unwrap();
+    let (added, after) = after.split_once("```").unwrap();
+    let (keys, client) = added.split_once("\n[[client]]").unwrap();
+    let text = format!("{before}{keys}\n[provider.policy]\n{policy}\n[[client]]{client}");
+    parse(&text.replace('…', &"0".repeat(32))).unwrap();
     assert!(!after.contains("```toml"), "another configuration is not looked at");
 }
 
@@ -241,6 +248,7 @@ fn secrets_of(line: &str) -> Vec<&str> {
     for name in [
         "api_key_secret",
         "client_secret",
+        "secret ",
         "key",
         "token",
         "API_KEY_SECRET",

@@ -13,10 +13,11 @@ use crate::store::Rate;
 const SECRET_CHARACTERS: usize = 16;
 
 /// The stand-ins for secrets in our own documents, which everybody knows. A test holds it against the documents.
-pub(super) const PUBLISHED_SECRETS: [&str; 4] = [
+pub(super) const PUBLISHED_SECRETS: [&str; 5] = [
     "the-token-that-only-operators-have",
     "the-secret-that-twilio-showed-once",
     "the-secret-that-the-provider-showed",
+    "the-secret-that-the-backend-knows",
     "bm90IGEga2V5LCBvbmx5IHRoZSBsb29rIG9mIGl0ISE=",
 ];
 

@@ -128,6 +128,13 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     let (mut before, mut ids) = (Vec::new(), Vec::new());
     let providers = root.each("provider", |provider| provider::read(provider, &mut before));
     let clients = root.each("client", |client| client::read(client, &mut ids));
+    if !ids.is_empty() && provider::share_an_issuer(&before) {
+        root.fault::<()>(
+            "client",
+            "brings tokens of an issuer that two providers have",
+            "Have one provider for each issuer, so that it is clear whose policy decides.",
+        );
+    }
     let limits = root.within("limits", session::read_limits);
     let denials = root.within("denials", session::read_denials);
     let log = root.within("log", log::read);

@@ -1,5 +1,6 @@
 //! `[[provider]]`: the OpenID providers that people log in at.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -49,7 +50,9 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     if algorithms.as_ref().is_some_and(Vec::is_empty) {
         provider.fault::<()>("algorithms", "is empty", ALGORITHM.mend);
     }
-    let bearers = bearers(provider);
+    let audiences = provider.list("bearer_audiences", &AUDIENCE, &[]);
+    let bearer_max_age =
+        provider.optional("bearer_max_age", &BEARER_MAX_AGE, Duration::from_mins(10));
     let max_age = provider.optional("max_age", &MAX_AGE, Duration::from_hours(8));
     let timeout = provider.optional("timeout", &TIMEOUT, Duration::from_secs(15));
     let string_email_verified = provider.switch("string_email_verified", false);
@@ -58,7 +61,13 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     });
     let issuers = issuer.as_deref().zip(tenants.as_deref());
     let issuers = issuers.map(|(issuer, tenants)| oidc::token_issuers(issuer, tenants));
-    let known = Known { name, issuers: issuers.unwrap_or_default(), client_id, subject_claim };
+    let known = Known {
+        name,
+        issuers: issuers.unwrap_or_default(),
+        client_id,
+        subject_claim,
+        audiences: audiences.clone().unwrap_or_default(),
+    };
     compare(provider, &known, before);
     before.push(known.clone());
     let Known { name, client_id, subject_claim, .. } = known;
@@ -67,7 +76,7 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     Some(Settings {
         policy: policy?,
         max_age: max_age?,
-        bearers: bearers?,
+        bearers: Bearers { audiences: audiences?, max_age: bearer_max_age? },
         provider: oidc::Settings {
             title: title?.unwrap_or_else(|| name.as_str().to_owned()),
             name,
@@ -91,6 +100,14 @@ pub(super) struct Known {
     issuers: Vec<String>,
     client_id: Option<String>,
     subject_claim: Option<String>,
+    /// For whom bearers' tokens may be meant.
+    audiences: Vec<String>,
+}
+
+/// Whether two of them may issue the same token.
+pub(super) fn share_an_issuer(providers: &[Known]) -> bool {
+    let mut issuers = HashSet::new();
+    providers.iter().flat_map(|provider| &provider.issuers).any(|issuer| !issuers.insert(issuer))
 }
 
 fn compare(provider: &mut Section<'_, '_>, this: &Known, before: &[Known]) {
@@ -104,6 +121,15 @@ fn compare(provider: &mut Section<'_, '_>, this: &Known, before: &[Known]) {
             "client_id",
             "is that of a provider before it, at the same issuer",
             "Remove one of the two, or register another client.",
+        );
+    }
+    // Whose policy decides must not hang on which of two stands first.
+    let is_meant = |audience: &String| this.audiences.contains(audience);
+    if of_one_issuer().any(|other| other.audiences.iter().any(is_meant)) {
+        provider.fault::<()>(
+            "bearer_audiences",
+            "names an audience of a provider before it, at the same issuer",
+            "Let each audience be one provider's, so that it is clear whose policy decides.",
         );
     }
     // A subject is its issuer and value: what one claim says must not be taken for what another says.
@@ -189,12 +215,6 @@ fn client_auth(provider: &mut Section<'_, '_>) -> Option<ClientAuth> {
         (Method::None, ..) => Some(ClientAuth::None),
         _ => None,
     }
-}
-
-fn bearers(provider: &mut Section<'_, '_>) -> Option<Bearers> {
-    let audiences = provider.list("bearer_audiences", &AUDIENCE, &[]);
-    let max_age = provider.optional("bearer_max_age", &BEARER_MAX_AGE, Duration::from_mins(10));
-    Some(Bearers { audiences: audiences?, max_age: max_age? })
 }
 
 fn scopes(provider: &mut Section<'_, '_>) -> Option<Vec<String>> {

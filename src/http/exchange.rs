@@ -1,6 +1,7 @@
 //! `POST /oauth2/token`: token exchange (RFC 8693) for backends that are configured as clients.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -21,8 +22,11 @@ use super::App;
 use super::problem::{Code, Problem};
 use super::token::json;
 
-/// The largest form that is read, in bytes: the largest token is smaller.
+/// The largest form that is read, in bytes: a token of 64 KiB of claims, and the rest.
 const LARGEST_FORM: usize = 128 * 1024;
+
+/// How long a form may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
@@ -42,7 +46,10 @@ struct Form {
     subject_token: Option<SecretString>,
     subject_token_type: Option<String>,
     requested_token_type: Option<String>,
-    actor_token: Option<SecretString>,
+    /// Who acts for the subject: nobody can.
+    names_actor: bool,
+    /// Another service that the token is to be for: ours are for Twilio's alone.
+    names_target: bool,
     client_id: Option<String>,
     client_secret: Option<SecretString>,
 }
@@ -66,6 +73,9 @@ pub(super) async fn exchange(
         return Err(Problem::new(Code::NotFound, "no clients"));
     }
     let (head, body) = request.into_parts();
+    if app.cookies.any(&head.headers) {
+        app.origins.demand(&head.headers)?;
+    }
     let form = Form::read(&head.headers, body).await?;
     let client = client(&app, &head.headers, &form)?;
     match form.grant_type.as_deref() {
@@ -74,8 +84,11 @@ pub(super) async fn exchange(
         None => return Err(Problem::new(Code::InvalidRequest, "no grant_type")),
     }
     let of = |cause| Problem::new(Code::InvalidRequest, cause);
-    if form.actor_token.is_some() {
+    if form.names_actor {
         return Err(of("an actor"));
+    }
+    if form.names_target {
+        return Err(Problem::new(Code::InvalidTarget, "another target"));
     }
     if form.requested_token_type.is_some_and(|wanted| wanted != JWT) {
         return Err(of("requested_token_type"));
@@ -108,16 +121,28 @@ impl Form {
         if !media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(of("no form"));
         }
-        let body = to_bytes(body, LARGEST_FORM).await.map_err(|_| of("form too large"))?;
+        let body = tokio::time::timeout(PATIENCE, to_bytes(body, LARGEST_FORM)).await;
+        let body = body.map_err(|_| of("form too slow"))?.map_err(|_| of("form unreadable"))?;
         let mut form = Self::default();
         for (name, value) in form_urlencoded::parse(&body) {
+            // Without a value it is as if it were left out (RFC 6749 §3.2).
+            if value.is_empty() {
+                continue;
+            }
             let value = value.into_owned();
             let stood_before = match name.as_ref() {
                 "grant_type" => form.grant_type.replace(value).is_some(),
                 "subject_token" => form.subject_token.replace(value.into()).is_some(),
                 "subject_token_type" => form.subject_token_type.replace(value).is_some(),
                 "requested_token_type" => form.requested_token_type.replace(value).is_some(),
-                "actor_token" => form.actor_token.replace(value.into()).is_some(),
+                "actor_token" | "actor_token_type" => {
+                    form.names_actor = true;
+                    false
+                }
+                "audience" | "resource" => {
+                    form.names_target = true;
+                    false
+                }
                 "client_id" => form.client_id.replace(value).is_some(),
                 "client_secret" => form.client_secret.replace(value.into()).is_some(),
                 _ => false,
@@ -168,8 +193,11 @@ fn basic(line: &[u8]) -> Option<(String, SecretString)> {
     let credentials = Zeroizing::new(STANDARD.decode(credentials.trim_ascii()).ok()?);
     let (id, secret) = std::str::from_utf8(&credentials).ok()?.split_once(':')?;
     let decoded = |text: &str| {
-        let (value, _) = form_urlencoded::parse(text.as_bytes()).next().unwrap_or_default();
-        value.into_owned()
+        let pair = Zeroizing::new(format!("={text}"));
+        let mut values = form_urlencoded::parse(pair.as_bytes());
+        let (_, value) = values.next()?;
+        // An `&` is encoded, or it is none of this.
+        values.next().is_none().then(|| value.into_owned())
     };
-    Some((decoded(id), decoded(secret).into()))
+    Some((decoded(id)?, decoded(secret)?.into()))
 }

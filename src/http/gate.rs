@@ -13,8 +13,8 @@ use axum::body::{Bytes, HttpBody};
 use axum::http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
     ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, HOST, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, HOST, PRAGMA,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
@@ -148,6 +148,10 @@ where
                 response = gate.tell(&problem, allow, route, html);
             }
             add_headers(response.headers_mut(), origin);
+            if route == EXCHANGE {
+                // RFC 6749 §5.1.
+                response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+            }
             let duration = begun.elapsed();
             gate.durations[place].record(duration);
             let (status, duration_seconds) = (response.status().as_u16(), duration.as_secs_f64());

@@ -38,6 +38,7 @@ pub(super) enum Code {
     OriginNotAllowed,
     InvalidRequest,
     InvalidClient,
+    InvalidTarget,
     UnsupportedGrantType,
     LoginFailed,
     RateLimited,
@@ -85,6 +86,8 @@ impl Code {
                 "That request makes no sense here", "Begin again from the sign-in page, in one browser, with cookies allowed."),
             Self::InvalidClient => face("invalid_client", StatusCode::UNAUTHORIZED,
                 "No such client, or another secret", "Authenticate as a configured client, by client_secret_basic or client_secret_post."),
+            Self::InvalidTarget => face("invalid_target", StatusCode::BAD_REQUEST,
+                "Tokens from here are for one service", "Leave out audience and resource."),
             Self::UnsupportedGrantType => face("unsupported_grant_type", StatusCode::BAD_REQUEST,
                 "Tokens are only exchanged here", "Send grant_type=urn:ietf:params:oauth:grant-type:token-exchange."),
             Self::LoginFailed => face("login_failed", StatusCode::BAD_REQUEST,
@@ -204,7 +207,10 @@ impl Problem {
     pub(super) fn to_oauth(&self) -> Response {
         let face = self.code.face();
         let (status, error) = match self.code {
-            Code::InvalidClient | Code::UnsupportedGrantType => (face.status, face.code),
+            Code::InvalidClient
+            | Code::InvalidTarget
+            | Code::UnsupportedGrantType
+            | Code::OriginNotAllowed => (face.status, face.code),
             Code::NotFound | Code::MethodNotAllowed => return self.to_json(),
             _ if face.status.is_server_error() => (face.status, "temporarily_unavailable"),
             _ => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -367,11 +373,19 @@ impl From<MintError> for Problem {
     }
 }
 
+/// Whether anybody can make up a token that fails this check: the others are made of what a provider has signed.
+fn is_forgeable(check: &str) -> bool {
+    ["format", "size", "algorithm", "crit", "typ", "key", "signature"].contains(&check)
+}
+
 impl From<BearerError> for Problem {
     fn from(error: BearerError) -> Self {
         match error {
             // Anybody can send these, as often as they like: they get no line in the log.
             BearerError::NotOurs => Self::new(Code::InvalidToken, "not ours"),
+            BearerError::Provider(OidcError::Untrusted { check, .. }) if is_forgeable(check) => {
+                Self::new(Code::InvalidToken, check)
+            }
             BearerError::Provider(OidcError::Untrusted { check, .. }) => {
                 Self::new(Code::InvalidToken, check).because(error)
             }

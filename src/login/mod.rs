@@ -194,7 +194,7 @@ impl Login {
             state: &state,
             nonce: &nonce,
             pkce_verifier: &verifier,
-            now: begun.time.at(),
+            time: begun.time,
         };
         let location = provider.authorization_url(request).await?;
         Ok(Begun { location, binding })

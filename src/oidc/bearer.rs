@@ -88,7 +88,7 @@ impl Provider {
     ///
     /// Checks, in order: header and signature (RFC 7515 §5.2), its `typ` among them (RFC 9068 §4, RFC 8725 §3.11); `tid`, where
     /// there are tenants; `iss`, and whether the key signs for it; `aud`; that it is no event (`events`, RFC 8417 §2.2), and
-    /// bound to no key that the bearer would have to show (`cnf`, RFC 7800 §3.1); `sub`.
+    /// bound to no key that the bearer would have to show (`cnf`, RFC 7800 §3.1); `sub`, which must not be a client's own.
     ///
     /// # Errors
     ///
@@ -109,11 +109,24 @@ impl Provider {
                 return Err(untrusted(name, "none", "one"));
             }
         }
-        match document.get("sub") {
-            Some(Value::String(subject)) if !subject.trim().is_empty() => {}
-            other => return Err(untrusted("sub", "a string that is not empty", kind(other))),
-        }
+        check_subject(&document)?;
         super::forget_login(&mut document);
         Ok(Undated(Claims { issuer: issuer.text().to_owned(), document }))
     }
+}
+
+/// `sub` is there, and is not the client that the token was given to: a machine that is called as a person is would be that person
+/// (RFC 9068 §5).
+fn check_subject(claims: &Map<String, Value>) -> Result<(), OidcError> {
+    let subject = match claims.get("sub") {
+        Some(Value::String(subject)) if !subject.trim().is_empty() => subject,
+        other => return Err(untrusted("sub", "a string that is not empty", kind(other))),
+    };
+    let is_client = |name| claims.get(name).is_some_and(|client| client == subject.as_str());
+    // Entra ID says so in a claim of its own, for its clients have other subjects.
+    let is_app = claims.get("idtyp").is_some_and(|kind| kind == "app");
+    if ["client_id", "azp"].into_iter().any(is_client) || is_app {
+        return Err(untrusted("sub", "a person", "a client"));
+    }
+    Ok(())
 }

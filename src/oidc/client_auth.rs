@@ -148,7 +148,7 @@ impl Credentials {
         }
     }
 
-    /// A JWT that says who we are (RFC 7523 §2.2, §3). It is sent to the token endpoint and nowhere else: a provider that names
+    /// A JWT that says who we are (RFC 7523 §2.2, §3). It is sent to the token endpoint and that for pushed requests: a provider that names
     /// another's token endpoint sends it there, and collects nothing.
     fn assertion(
         &self,

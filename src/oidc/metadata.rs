@@ -12,6 +12,8 @@ pub(super) struct Metadata {
     pub(super) authorization_endpoint: Url,
     /// Where authorization requests are pushed to (RFC 9126 §5); used wherever it is offered.
     pub(super) par_endpoint: Option<Url>,
+    /// Whether it takes no other (§5).
+    pub(super) requires_par: bool,
     pub(super) token_endpoint: Url,
     pub(super) userinfo_endpoint: Option<Url>,
     pub(super) jwks_uri: Url,
@@ -36,10 +38,18 @@ impl Metadata {
             ));
         }
         let endpoint = |name| read_endpoint(document, name, issuer);
+        let requires_par =
+            document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true));
+        let par_endpoint = match endpoint("pushed_authorization_request_endpoint") {
+            // One that may not be used is worth no more than none, as long as there is another way.
+            Err(_) if !requires_par => None,
+            endpoint => endpoint?,
+        };
         let required = |name| endpoint(name)?.ok_or_else(|| format!("it has no {name}"));
         Ok(Self {
             authorization_endpoint: required("authorization_endpoint")?,
-            par_endpoint: endpoint("pushed_authorization_request_endpoint")?,
+            par_endpoint,
+            requires_par,
             token_endpoint: required("token_endpoint")?,
             userinfo_endpoint: endpoint("userinfo_endpoint")?,
             jwks_uri: required("jwks_uri")?,

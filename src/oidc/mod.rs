@@ -26,7 +26,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::clock::{StoreTime, Timestamp};
+use crate::clock::StoreTime;
 use crate::ids::{ProviderName, Secret256};
 
 pub use algorithm::Algorithm;
@@ -78,7 +78,7 @@ pub struct AuthorizationRequest<'a> {
     /// Only its S256 challenge is sent (RFC 7636 §4.3).
     pub pkce_verifier: &'a Secret256,
     /// The store's clock.
-    pub now: Timestamp,
+    pub time: StoreTime,
 }
 
 /// What a code is redeemed with.
@@ -113,6 +113,8 @@ pub struct Claims {
 pub struct Discovered {
     /// Where people log in.
     pub authorization_endpoint: Url,
+    /// Where authorization requests are pushed to, if anywhere.
+    pub par_endpoint: Option<Url>,
     /// Where codes are redeemed.
     pub token_endpoint: Url,
     /// Where further claims are read, if anywhere.
@@ -133,7 +135,7 @@ pub enum OidcError {
     /// The provider cannot be reached, is too slow, or answers nothing that its protocol knows; another try may help.
     #[error("the provider's {endpoint} is of no use: {what}")]
     Unavailable {
-        /// Which endpoint: `discovery`, `keys`, `token`, `userinfo`; also a metric's label.
+        /// Which endpoint: `discovery`, `keys`, `par`, `token`, `userinfo`; also a metric's label.
         endpoint: &'static str,
         /// What happened, without anything secret.
         what: String,

@@ -41,8 +41,8 @@ pub(super) async fn push(
         return Err(of_no_use());
     }
     match members.get("request_uri") {
-        Some(Value::String(uri)) if !uri.is_empty() => Ok(uri.clone()),
-        _ => Err(Endpoint::Par.of_no_use("no request_uri")),
+        Some(Value::String(uri)) if is_reference(uri) => Ok(uri.clone()),
+        _ => Err(Endpoint::Par.of_no_use("no request_uri that a URL can carry")),
     }
 }
 
@@ -60,4 +60,9 @@ fn form(
         form.append_pair("client_id", &provider.settings.client_id);
     }
     form.finish()
+}
+
+/// Visible ASCII, and of a length that a browser's URL can carry with the rest.
+fn is_reference(uri: &str) -> bool {
+    (1..=2048).contains(&uri.len()) && uri.bytes().all(|byte| byte.is_ascii_graphic())
 }

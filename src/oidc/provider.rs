@@ -75,12 +75,13 @@ impl Provider {
     }
 
     /// The provider's login page, asked for a code (OpenID Connect Core §3.1.2.1) under PKCE with S256, whatever its metadata
-    /// says about PKCE. Waits for metadata when there is none yet. What is asked for is pushed to the provider where that is
-    /// possible (RFC 9126), so that the URL says nothing of it.
+    /// says about PKCE. Waits for metadata when there is none yet. What is asked for is pushed to the provider where it takes that
+    /// (RFC 9126), so that the URL says nothing of it; where that fails and is not required, it stands in the URL.
     ///
     /// # Errors
     ///
-    /// [`OidcError::Unavailable`] of `discovery`, `keys` or `par`; [`OidcError::Refused`] when what was pushed is refused. No other.
+    /// [`OidcError::Unavailable`] of `discovery` or `keys`, and where pushing is required, of `par`; [`OidcError::Refused`] when it is
+    /// required and what was pushed is refused. No other.
     pub async fn authorization_url(
         &self,
         request: AuthorizationRequest<'_>,
@@ -108,9 +109,16 @@ impl Provider {
         url.query_pairs_mut().extend_pairs([client_id]);
         match &metadata.par_endpoint {
             Some(endpoint) => {
-                let pushed = par::push(self, endpoint, &parameters, request.now, deadline).await;
-                let request_uri = pushed.inspect_err(|error| self.count(error))?;
-                url.query_pairs_mut().append_pair("request_uri", &request_uri);
+                let pushed =
+                    par::push(self, endpoint, &parameters, request.time.now(), deadline).await;
+                match pushed.inspect_err(|error| self.count(error)) {
+                    Ok(request_uri) => {
+                        url.query_pairs_mut().append_pair("request_uri", &request_uri);
+                    }
+                    Err(error) if metadata.requires_par => return Err(error),
+                    // It was worth a try.
+                    Err(_) => _ = url.query_pairs_mut().extend_pairs(parameters),
+                }
             }
             None => _ = url.query_pairs_mut().extend_pairs(parameters),
         }
@@ -239,7 +247,7 @@ impl Provider {
                 }
                 Verdict::NoKeyFits => untrusted("key", "a key of the provider", jws.describe_key()),
             };
-            known = self.keeper.newer_than(known, deadline).await?.ok_or(refusal)?;
+            known = self.keeper.newer_than(known, typ, deadline).await?.ok_or(refusal)?;
         }
     }
 
@@ -277,6 +285,7 @@ impl Provider {
         Ok(Discovered {
             authorization_endpoint: metadata.authorization_endpoint,
             token_endpoint: metadata.token_endpoint,
+            par_endpoint: metadata.par_endpoint,
             userinfo_endpoint: metadata.userinfo_endpoint,
             jwks_uri: metadata.jwks_uri,
             algorithms: metadata.algorithms,

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::http::{Endpoint, Http};
 use super::issuer::Issuer;
+use super::jws::Typ;
 use super::keys::KeySet;
 use super::metadata::Metadata;
 use super::{OidcError, Provider};
@@ -24,8 +25,10 @@ const FRESH: Duration = Duration::from_mins(5);
 enum Wish {
     /// Nothing is known of it.
     AnyAnswer,
-    /// A token is by a key that is not known.
+    /// An answer of the provider is by a key that is not known.
     NewerKeys,
+    /// So is a bearer's token, which anybody can make up: it takes nothing from those who sign in.
+    BearersKeys,
 }
 
 impl Wish {
@@ -37,7 +40,7 @@ impl Wish {
     const fn interval(self) -> Duration {
         match self {
             Self::AnyAnswer => Duration::from_secs(1),
-            Self::NewerKeys => Duration::from_secs(10),
+            Self::NewerKeys | Self::BearersKeys => Duration::from_secs(10),
         }
     }
 }
@@ -110,7 +113,7 @@ struct State {
     /// Whether somebody waits for it to be asked.
     wished: bool,
     /// When each [`Wish`] was last granted.
-    last_wishes: [Option<Instant>; 2],
+    last_wishes: [Option<Instant>; 3],
 }
 
 /// Keeps the snapshot.
@@ -134,8 +137,8 @@ impl Keeper {
         self.look()
     }
 
-    /// What is known after the provider was asked again, because a token is by no key of `seen`; `None` when it was asked for
-    /// that reason a moment ago.
+    /// What is known after the provider was asked again, because a token of this `typ` is by no key of `seen`; `None` when it was
+    /// asked for that reason a moment ago.
     ///
     /// # Errors
     ///
@@ -143,9 +146,14 @@ impl Keeper {
     pub(super) async fn newer_than(
         &self,
         seen: Known,
+        typ: Typ,
         deadline: Instant,
     ) -> Result<Option<Known>, OidcError> {
-        let asked = self.asked_after(seen.asked, Wish::NewerKeys, deadline).await?;
+        let wish = match typ {
+            Typ::Jwt => Wish::NewerKeys,
+            Typ::Bearer => Wish::BearersKeys,
+        };
+        let asked = self.asked_after(seen.asked, wish, deadline).await?;
         if let Some((_, error)) = &self.state.borrow().failing {
             return Err(error.clone());
         }

@@ -6,10 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::fake_provider::{FakeProvider, Signer, public_bytes};
+use crate::support::fake_provider::{FakeProvider, Signer, TENANTS, Twist, public_bytes};
 use crate::support::policies::{
     Stage, identity, on_record, reference, section, serve, sign_in, store, token, visitor,
 };
+use crate::support::redis::RedisServer;
 use crate::support::service::TestService;
 use crate::support::visitor::Answer;
 
@@ -177,6 +178,9 @@ fn hostile(stage: &Stage) -> Vec<(&'static str, String)> {
         ("sub", other(json!({ "sub": null }))),
         ("sub", other(json!({ "sub": " " }))),
         ("sub", other(json!({ "sub": 7 }))),
+        ("sub", other(json!({ "sub": "app" }))),
+        ("sub", other(json!({ "sub": "app", "client_id": null, "azp": "app" }))),
+        ("sub", other(json!({ "idtyp": "app" }))),
         ("exp", other(json!({ "exp": now() - 70 }))),
         ("exp", other(json!({ "exp": null }))),
         ("exp", other(json!({ "exp": "never" }))),
@@ -282,4 +286,53 @@ async fn of_two_providers_each_vouches_for_its_own_people() {
     );
     let foreign = next.sign(&next.header(), &claims(&stage));
     assert_eq!(bring(&service, &foreign).await.code(), "invalid_token");
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_keys_takes_nothing_from_those_who_sign_in() {
+    let stage = Stage::new().await;
+    let service = stage.service_with(KEYS, EVERYBODY).await;
+    stage.sign_in(&service, "alice").await;
+    let header = Signer::Rs256.header();
+    let invented = |n: usize| {
+        let header = but(&header, json!({ "kid": format!("invented-{n}") }));
+        Signer::Rs256.sign(&header, &claims(&stage))
+    };
+    let asked = stage.provider.requests("keys");
+
+    for n in 0..50 {
+        assert_eq!(bring(&service, &invented(n)).await.code(), "invalid_token");
+    }
+    assert!(stage.provider.requests("keys") <= asked + 1);
+    stage.provider.rotate_to(Signer::NextEs256);
+
+    stage.sign_in(&service, "bob").await;
+}
+
+#[tokio::test]
+async fn a_bearer_of_another_tenant_is_nobody() {
+    let (redis, provider) = (RedisServer::start(), FakeProvider::start_with_tenants().await);
+    let keys = format!(
+        "{KEYS}\nsubject_claim = \"oid\"\ntenants = [\"{}\", \"{}\"]",
+        TENANTS[0], TENANTS[1]
+    );
+    let service = serve(&redis.url(), &section("fake", &provider, &keys, EVERYBODY)).await;
+    let of = |tenant: &'static str| {
+        provider.people_come_from(tenant);
+        provider.access_token("alice", CHAT)
+    };
+
+    let tenants = TENANTS.map(of);
+    identity(&bring(&service, &tenants[0]).await);
+    assert_ne!(
+        identity(&bring(&service, &tenants[0]).await),
+        identity(&bring(&service, &tenants[1]).await)
+    );
+    assert_eq!(bring(&service, &tenants[2]).await.code(), "invalid_token");
+    for (name, value) in [("tid", TENANTS[1]), ("iss", &provider.issuer_of(TENANTS[1]))] {
+        provider.people_come_from(TENANTS[0]);
+        provider.twist([Twist::Claim(name, Some(json!(value)))]);
+        let mixed = provider.access_token("alice", CHAT);
+        assert_eq!(bring(&service, &mixed).await.code(), "invalid_token", "{name}");
+    }
 }

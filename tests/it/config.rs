@@ -115,6 +115,7 @@ issuer = "https://id.example.com"
 client_id = "vestibule"
 client_auth = "none"
 client_secret = "canary-0123456789"
+bearer_audiences = ["https://chat.example.com"]
 [provider.policy]
 allow = "true"
 
@@ -124,8 +125,19 @@ issuer = "https://id.example.com"
 client_id = "vestibule"
 client_auth = "none"
 subject_claim = "oid"
+bearer_audiences = ["https://other.example.com", "https://chat.example.com"]
+bearer_max_age = "25h"
 [provider.policy]
 allow = "true"
+
+[[client]]
+id = "backend"
+secret = "canary-0123456789"
+audiences = ["https://chat.example.com"]
+
+[[client]]
+id = "backend"
+secret = "canary"
 "#;
 
 #[test]

@@ -128,9 +128,13 @@ async fn a_provider_that_takes_pushed_requests_only_is_pushed_to() {
 async fn a_wrong_secret_signs_nobody_in() {
     let stage = Stage::with(json!({}), "client_secret = \"not-the-registered-secret\"").await;
     let mut alice = crate::support::visitor::Visitor::of(&stage.service);
+    let callback = format!("{}/callback/node?", stage.service.url);
+    let start = format!("{}/login/node", stage.service.url);
+    let answer =
+        crate::support::forms::walk(&mut alice, &start, &callback, (ALICE.login, ALICE.password))
+            .await;
 
-    // This provider takes pushed requests, and so refuses before anybody is sent there.
-    let refused = alice.get(&format!("{}/login/node", stage.service.url)).await;
+    let refused = alice.get(&answer).await;
 
     assert_eq!(refused.code(), "login_failed");
     assert!(!alice.cookies.contains_key("vestibule"));

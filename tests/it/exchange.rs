@@ -40,8 +40,9 @@ fn form(token: &str) -> Vec<(&str, &str)> {
         ("grant_type", EXCHANGE),
         ("subject_token", token),
         ("subject_token_type", ACCESS_TOKEN),
-        // Unknown here (RFC 6749 §3.2).
-        ("scope", "chat"),
+        // Unknown here, and left out (RFC 6749 §3.2).
+        ("unknown", "x"),
+        ("actor_token", ""),
     ]
 }
 
@@ -204,6 +205,9 @@ async fn a_faulty_request_is_refused_as_the_specification_has_it() {
         ),
         (but("requested_token_type", Some(ACCESS_TOKEN)), "invalid_request"),
         (but("actor_token", Some("x")), "invalid_request"),
+        (but("actor_token_type", Some(JWT)), "invalid_request"),
+        (but("audience", Some("https://other.example.com")), "invalid_target"),
+        (but("resource", Some("https://other.example.com")), "invalid_target"),
         ([but("", None), but("", None)].concat(), "invalid_request"),
         (
             but("subject_token", Some(Box::leak("x".repeat(200_000).into_boxed_str()))),
@@ -249,4 +253,69 @@ async fn without_clients_there_is_no_such_route() {
     let answer = Visitor::of(&service).post(&format!("{}/oauth2/token", service.url)).await;
 
     assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found".into()));
+}
+
+#[tokio::test]
+async fn a_secret_is_taken_to_the_letter() {
+    let stage = Stage::new().await;
+    let secret = "c2VjcmV0/of+a=backend&more==";
+    let clients =
+        format!("[[client]]\nid = \"b&=e\"\nsecret = \"{secret}\"\naudiences = [\"{AUDIENCE}\"]");
+    let service = stage.service_with("", &format!("allow = \"true\"\n{clients}")).await;
+    let token = stage.provider.access_token("alice", AUDIENCE);
+    let form = form(&token);
+    let status = async |authorization: String| {
+        let request = ask(&service, &form).header(AUTHORIZATION, authorization);
+        request.send().await.unwrap().status().as_u16()
+    };
+
+    assert_eq!(status(basic("b&=e", secret)).await, 200);
+    for wrong in [
+        format!("{secret}=x"),
+        format!("{secret}&x"),
+        format!("&{secret}"),
+        secret.replace('+', " "),
+    ] {
+        assert_eq!(status(basic("b&=e", &wrong)).await, 401, "{wrong}");
+    }
+    let raw =
+        |id: &str, secret: &str| format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+    assert_eq!(status(raw("b%26%3De", &secret.replace('&', "%26").replace('+', "%2B"))).await, 200);
+    assert_eq!(status(raw("b%26%3De", secret)).await, 401, "a bare & is not of this encoding");
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_come_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let stage = Stage::new().await;
+    let service = service(&stage, "allow = \"true\"").await;
+    let address = service.url.strip_prefix("http://").unwrap();
+    let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /oauth2/token HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\ngrant_type="
+    );
+
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    let read = connection.read_exact(&mut answer);
+    tokio::time::timeout(std::time::Duration::from_secs(30), read).await.unwrap().unwrap();
+
+    assert_eq!(answer, b"HTTP/1.1 400");
+}
+
+#[tokio::test]
+async fn with_our_cookie_the_rule_of_origins_holds_here_too() {
+    let stage = Stage::new().await;
+    let service = service(&stage, "allow = \"true\"").await;
+    let token = stage.provider.access_token("alice", AUDIENCE);
+    let ask = || {
+        ask(&service, &form(&token))
+            .header(AUTHORIZATION, basic("back:end", SECRET))
+            .header("cookie", "vestibule=x")
+    };
+
+    let refused = ask().header("origin", "https://evil.example.com").send().await.unwrap();
+    is_refused(refused, 403, "origin_not_allowed", "another origin").await;
+    is_refused(ask().send().await.unwrap(), 403, "origin_not_allowed", "no origin").await;
 }

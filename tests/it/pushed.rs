@@ -59,13 +59,12 @@ async fn a_refusal_and_an_answer_of_no_use_are_told_apart_and_nobody_is_sent_awa
     let stage =
         Stage::with(offering(Registered::Basic("another-secret-of-it")).await, CLIENT_SECRET).await;
     let begin = async || stage.visitor().get(&format!("{}/login/fake", stage.service.url)).await;
-    let metadata = Twist::Metadata(
-        "pushed_authorization_request_endpoint",
-        Some(format!("{}/par", stage.provider.issuer()).into()),
-    );
+    let endpoint = format!("{}/par", stage.provider.issuer());
+    let endpoint = Twist::Metadata("pushed_authorization_request_endpoint", Some(endpoint.into()));
+    let required = Twist::Metadata("require_pushed_authorization_requests", Some(true.into()));
     let answers = |status, body: Value| {
         let reply = Reply::new(status, "application/json", body.to_string());
-        stage.provider.twist([metadata.clone(), Twist::Answer("par", reply)]);
+        stage.provider.twist([endpoint.clone(), required.clone(), Twist::Answer("par", reply)]);
     };
 
     let refused = begin().await;
@@ -77,10 +76,33 @@ async fn a_refusal_and_an_answer_of_no_use_are_told_apart_and_nobody_is_sent_awa
         (201, json!({})),
         (201, json!({ "request_uri": "" })),
         (201, json!({ "request_uri": 7 })),
+        (201, json!({ "request_uri": "urn:x y" })),
+        (201, json!({ "request_uri": "x".repeat(3000) })),
         (302, json!({ "request_uri": "urn:x" })),
     ] {
         answers(status, body.clone());
         let answer = begin().await;
         assert_eq!(answer.code(), "provider_unavailable", "{status} {body}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_provider_that_also_takes_plain_requests_gets_one_when_pushing_fails() {
+    let provider = FakeProvider::start().await;
+    let endpoint =
+        |url: String| Twist::Metadata("pushed_authorization_request_endpoint", Some(url.into()));
+    let par = format!("{}/par", provider.issuer());
+    provider.twist([endpoint(par.clone())]);
+    let stage = Stage::with(provider, CLIENT_SECRET).await;
+    stage.admits("pushed").await;
+    assert_eq!(stage.provider.requests("par"), 1);
+    let away = Twist::Answer("par", Reply::new(500, "text/plain", "away"));
+
+    stage.provider.twist([endpoint(par), away]);
+    stage.admits("the endpoint is away").await;
+
+    assert_eq!(stage.provider.requests("par"), 2);
+    let odd = FakeProvider::start().await;
+    odd.twist([endpoint("http://169.254.169.254/par".to_owned())]);
+    Stage::with(odd, CLIENT_SECRET).await.admits("an endpoint that may not be used").await;
 }
