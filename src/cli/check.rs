@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::io::{self, Stdout, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Exit, block_on, complain, files, list};
 use crate::config::Config;
-use crate::oidc::Provider;
+use crate::oidc::{LEEWAY, Provider};
 use crate::store::{OpenError, Settings, Store};
 use crate::telemetry::{Metrics, explain};
 
@@ -56,6 +57,7 @@ async fn examine(config: Config) -> Exit {
         Ok(metrics) => metrics,
         Err(error) => return complain(&explain(&error), Exit::No),
     };
+    let ends = ends(&config);
     let mut providers = Vec::new();
     for settings in config.providers {
         let name = settings.provider.name.clone();
@@ -73,11 +75,51 @@ async fn examine(config: Config) -> Exit {
     for warning in &config.warnings {
         findings.doubtful(warning);
     }
+    findings.good("until no valid token remains, at most (docs/SECURITY.md)");
+    for (time, event) in ends {
+        findings.detail(format!("{:<9} {event}", spelled(time)));
+    }
     for provider in &providers {
         ask_provider(provider, &mut findings).await;
     }
     ask_store(&config.store, &metrics, &mut findings).await;
     findings.worst
+}
+
+/// How long after each event somebody may still be in, who should not.
+fn ends(config: &Config) -> Vec<(Duration, String)> {
+    let ttl = config.twilio.ttl;
+    let mut ends = vec![(
+        ttl,
+        "after somebody signed out, an identity was moved, or a restart with a policy that denies"
+            .to_owned(),
+    )];
+    for login in &config.providers {
+        let name = &login.provider.name;
+        let session = login.max_age.min(config.session.absolute);
+        ends.push((session, format!("after {name} let somebody go, counted from their login")));
+        if !(login.bearers.audiences.is_empty() && config.clients.is_empty()) {
+            let bearer = login.bearers.max_age + LEEWAY + ttl;
+            ends.push((bearer, format!("after {name} let somebody go who brings its tokens")));
+        }
+    }
+    ends
+}
+
+/// A length of time as the configuration has it, without what is nought: `8h`, `1h11m`.
+fn spelled(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect()
 }
 
 async fn ask_provider(provider: &Provider, findings: &mut Findings) {
@@ -155,5 +197,23 @@ async fn ask_store(settings: &Settings, metrics: &Metrics, findings: &mut Findin
             Exit::Away,
             format!("store: {}. Is store.url right, and is it running?", explain(&error)),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_reads_as_it_is_written() {
+        for (seconds, text) in [
+            (28_800, "8h"),
+            (4260, "1h11m"),
+            (90, "1m30s"),
+            (86_400 * 30, "30d"),
+            (90_061, "1d1h1m1s"),
+        ] {
+            assert_eq!(spelled(Duration::from_secs(seconds)), text);
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::{Algorithm, OidcError, cut, untrusted};
 use crate::clock::Timestamp;
 
 /// How far the provider's clock and the store's may be apart.
-pub(super) const LEEWAY: Duration = Duration::from_mins(1);
+pub const LEEWAY: Duration = Duration::from_mins(1);
 
 /// What a login expects its ID token to say.
 pub(super) struct Expected<'a> {

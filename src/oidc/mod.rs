@@ -32,6 +32,7 @@ use crate::ids::{ProviderName, Secret256};
 pub use algorithm::Algorithm;
 pub use bearer::{Undated, UnverifiedOrigin};
 pub use client_auth::ClientAuth;
+pub use id_token::LEEWAY;
 pub use issuer::{TENANT, is_loopback, token_issuers};
 pub use provider::Provider;
 
