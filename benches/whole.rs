@@ -1,8 +1,8 @@
-//! What a warm `POST /token` costs, as a ratio to a bare axum route that answers JSON of the same size.
+//! What a warm `POST /token` costs, on a session and for a bearer, as a ratio to a bare axum route that answers JSON of the same size.
 //!
 //! `cargo bench --bench whole` starts a real Redis, the bare route and two Vestibules (limits off, limits on), each server on the
-//! first core, load, Redis and who reads the log (`cat`, through a pipe) on the second, and lets `wrk` ask them in turn, five rounds. It prints medians and ratios, then
-//! what a start costs. `-- --seconds 2 --rounds 1` makes it quick, `--connections N` another load. Needs `redis-server`, `wrk` and `taskset`.
+//! first core, load, Redis and who reads the log (`cat`, through a pipe) on the second, and lets `wrk` ask them in turn, five rounds; a bearer
+//! brings an RS256 token of a provider in this process. It prints medians and ratios, then what a start costs. `-- --seconds 2 --rounds 1` makes it quick, `--connections N` another load. Needs `redis-server`, `wrk` and `taskset`.
 
 #![expect(clippy::print_stdout, reason = "what a bench finds is for whoever runs it")]
 
@@ -11,11 +11,17 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use axum::routing::post;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::{Value, json};
 use vestibule::inside::store::{
     self, Found, NewSession, NewStanding, SessionKey, Settings, Store, Verdict,
 };
@@ -42,31 +48,44 @@ fn main() -> Outcome<()> {
     let redis = Server::redis()?;
     let bare =
         Server::start("bare axum", Command::new(std::env::current_exe()?).arg("--bare"), &[])?;
-    let off = Server::vestibule(folder.path(), "limits off", &redis, "off")?;
-    let on = Server::vestibule(folder.path(), "limits on", &redis, "60000/m")?;
-    fs::write(folder.path().join("load.lua"), load_script(&cookies(&redis)?)?)?;
+    let provider = Provider::start()?;
+    let off = Server::vestibule(folder.path(), "limits off", &redis, &provider, "off")?;
+    let on = Server::vestibule(folder.path(), "limits on", &redis, &provider, "60000/m")?;
+    let sessions = folder.path().join("sessions.lua");
+    let cookie = |cookie| {
+        format!("['Cookie'] = 'vestibule={cookie}', ['Origin'] = 'https://app.example.com'")
+    };
+    fs::write(&sessions, load_script(cookies(&redis, &provider)?.into_iter().map(cookie))?)?;
+    let bearers = folder.path().join("bearers.lua");
+    let bearer = |n| Ok(format!("['Authorization'] = 'Bearer {}'", provider.access_token(n)?));
+    fs::write(&bearers, load_script((0..SESSIONS).map(bearer).collect::<Outcome<Vec<_>>>()?)?)?;
 
-    let servers = [&bare, &off, &on];
-    let mut loads = [const { Vec::new() }; 3];
+    let ways = [
+        (bare.name, &bare, &sessions),
+        (off.name, &off, &sessions),
+        (on.name, &on, &sessions),
+        ("bearer", &off, &bearers),
+    ];
+    let mut loads = [const { Vec::new() }; 4];
     for _ in 0..rounds {
-        for (server, loads) in servers.iter().zip(&mut loads) {
-            loads.push(server.load(folder.path(), &terms)?);
+        for ((_, server, script), loads) in ways.iter().zip(&mut loads) {
+            loads.push(server.load(script, &terms)?);
         }
     }
     let Terms { seconds, connections } = terms;
     println!("{rounds} alternating rounds of {seconds} s with {connections} connections, medians:");
     println!("requests a second, ratio, core used (all)");
     let yardstick = median(&loads[0], |load| load.rate);
-    for (server, loads) in servers.iter().zip(&loads) {
+    for ((name, ..), loads) in ways.iter().zip(&loads) {
         let rate = median(loads, |load| load.rate);
         let busy = median(loads, |load| load.busy) * 100.0;
         let all: Vec<_> = loads.iter().map(|load| format!("{:.1}", load.rate / 1e3)).collect();
-        let (name, ratio, all) = (server.name, rate / yardstick, all.join(" "));
+        let (ratio, all) = (rate / yardstick, all.join(" "));
         println!("  {name:<10} {:>6.1} k  {ratio:.2}  {busy:>3.0} %  ({all})", rate / 1e3);
     }
     let binary = fs::metadata(env!("CARGO_BIN_EXE_vestibule"))?.len();
     println!("binary {:.1} MB", f64::from(u32::try_from(binary)?) / 1e6);
-    let fresh = Server::vestibule(folder.path(), "fresh", &redis, "off")?;
+    let fresh = Server::vestibule(folder.path(), "fresh", &redis, &provider, "off")?;
     println!(
         "start to ready {:.0} ms, then {:.1} MB resident",
         fresh.ready.as_secs_f64() * 1e3,
@@ -164,10 +183,16 @@ impl Server {
         Self::wait(name, &mut command, port)
     }
 
-    fn vestibule(folder: &Path, name: &'static str, redis: &Self, limit: &str) -> Outcome<Self> {
+    fn vestibule(
+        folder: &Path,
+        name: &'static str,
+        redis: &Self,
+        provider: &Provider,
+        limit: &str,
+    ) -> Outcome<Self> {
         let (port, ops) = (free_port()?, free_port()?);
         let config = folder.join(format!("{port}.toml"));
-        fs::write(&config, configuration(port, ops, redis.address, limit))?;
+        fs::write(&config, configuration([port, ops], redis.address, &provider.issuer, limit))?;
         let mut command = Command::new("taskset");
         command.args(["-c", "0", env!("CARGO_BIN_EXE_vestibule"), "serve", "--config"]).arg(config);
         Self::wait(name, &mut command, port)
@@ -201,7 +226,7 @@ impl Server {
     }
 
     /// One load; any answer but 200 is an error.
-    fn load(&self, folder: &Path, load: &Terms) -> Outcome<Load> {
+    fn load(&self, script: &Path, load: &Terms) -> Outcome<Load> {
         let (begun, cpu_before) = (Instant::now(), self.cpu()?);
         let output = Command::new("taskset")
             .args([
@@ -214,7 +239,7 @@ impl Server {
                 &load.connections.to_string(),
             ])
             .args(["--duration", &format!("{}s", load.seconds), "--script"])
-            .arg(folder.join("load.lua"))
+            .arg(script)
             .arg(format!("http://{}/token", self.address))
             .output()?;
         let text = String::from_utf8(output.stdout)?;
@@ -255,8 +280,70 @@ fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A configuration as an operator writes it. The provider is away: a warm token does not need it.
-fn configuration(port: u16, ops: u16, redis: SocketAddr, limit: &str) -> String {
+/// A provider that publishes one RSA key, and gives tokens to whoever asks in this process.
+struct Provider {
+    issuer: String,
+    key: KeyPair,
+}
+
+impl Provider {
+    fn start() -> Outcome<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let issuer = format!("http://{}", listener.local_addr()?);
+        let key = KeyPair::generate(KeySize::Rsa2048)?;
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let public = key.public_key();
+        let keys = json!({ "keys": [{
+            "kty": "RSA", "kid": "1", "alg": "RS256", "use": "sig",
+            "n": part(public.modulus().big_endian_without_leading_zero()),
+            "e": part(public.exponent().big_endian_without_leading_zero()),
+        }] });
+        let metadata = json!({
+            "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"),
+            "token_endpoint": format!("{issuer}/token"), "jwks_uri": format!("{issuer}/keys"),
+        });
+        std::thread::spawn(move || {
+            serve(listener, metadata, keys).map_err(|error| error.to_string())
+        });
+        Ok(Self { issuer, key })
+    }
+
+    /// An access token of the size that they have, good for an hour.
+    fn access_token(&self, n: usize) -> Outcome<String> {
+        #[expect(clippy::disallowed_methods, reason = "a provider has a clock of its own")]
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let header = json!({ "alg": "RS256", "typ": "at+jwt", "kid": "1" });
+        let claims = json!({
+            "iss": self.issuer, "sub": format!("bearer-{n}"), "aud": "https://chat.example.com",
+            "client_id": "app", "jti": format!("{n}"), "iat": now, "exp": now + 3600,
+            "groups": ["staff", "support", "team-blue"], "filler": "x".repeat(400),
+        });
+        let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = parts.join(".");
+        let mut signature = vec![0; self.key.public_modulus_len()];
+        self.key.sign(
+            &RSA_PKCS1_SHA256,
+            &SystemRandom::new(),
+            signed.as_bytes(),
+            &mut signature,
+        )?;
+        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
+
+fn serve(listener: TcpListener, metadata: Value, keys: Value) -> Outcome<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let routes = Router::new()
+            .route("/.well-known/openid-configuration", get(async || Json(metadata)))
+            .route("/keys", get(async || Json(keys)));
+        Ok(axum::serve(listener, routes).await?)
+    })
+}
+
+/// A configuration as an operator writes it.
+fn configuration([port, ops]: [u16; 2], redis: SocketAddr, issuer: &str, limit: &str) -> String {
     let sid = |prefix: &str, digit: &str| format!("{prefix}{}", digit.repeat(32));
     format!(
         r#"
@@ -274,10 +361,12 @@ api_key_sid = "{}"
 api_key_secret = "{}"
 conversations_service_sid = "{}"
 [[provider]]
-name = "away"
-issuer = "http://127.0.0.1:9"
+name = "corp"
+issuer = "{issuer}"
 client_id = "vestibule"
 client_auth = "none"
+bearer_audiences = ["https://chat.example.com"]
+bearer_max_age = "1h"
 [provider.policy]
 allow = "true"
 [limits]
@@ -291,13 +380,13 @@ tokens = "{limit}"
 }
 
 /// Sessions of as many people, opened as a login would.
-fn cookies(redis: &Server) -> Outcome<Vec<String>> {
+fn cookies(redis: &Server, provider: &Provider) -> Outcome<Vec<String>> {
     let settings = Settings::Redis { url: format!("redis://{}", redis.address).into() };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let store = Store::open(&settings, &Metrics::new()?).await?;
         let mut cookies = Vec::new();
         for n in 0..SESSIONS {
-            let subject = Subject::new("http://127.0.0.1:9", &format!("person-{n}"))?;
+            let subject = Subject::new(&provider.issuer, &format!("person-{n}"))?;
             let secret = Secret256::random();
             let session = NewSession {
                 key: SessionKey { subject: subject.key(), id: secret.digest() },
@@ -320,7 +409,7 @@ fn standing(subject: Subject) -> Outcome<NewStanding> {
     let claims = format!(r#"{{"sub":"{}","filler":"{}"}}"#, subject.value(), "x".repeat(2000));
     Ok(NewStanding {
         subject,
-        provider: ProviderName::parse("away").ok_or("a provider's name")?,
+        provider: ProviderName::parse("corp").ok_or("a provider's name")?,
         claims,
         verdict: Verdict {
             mark: Digest::of(b"policy"),
@@ -332,16 +421,16 @@ fn standing(subject: Subject) -> Outcome<NewStanding> {
 }
 
 /// What `wrk` sends: each request is made once, before the load begins.
-fn load_script(cookies: &[String]) -> Outcome<String> {
-    let mut script = "local cookies = {\n".to_owned();
-    for cookie in cookies {
-        writeln!(script, "  '{cookie}',")?;
+fn load_script(headers: impl IntoIterator<Item = String>) -> Outcome<String> {
+    let mut script = "local headers = {\n".to_owned();
+    for headers in headers {
+        writeln!(script, "  {{ {headers} }},")?;
     }
     script += r"}
 local requests, at = {}, 0
 function init()
-  for i, cookie in ipairs(cookies) do
-    requests[i] = wrk.format('POST', '/token', { ['Cookie'] = 'vestibule=' .. cookie, ['Origin'] = 'https://app.example.com' })
+  for i, headers in ipairs(headers) do
+    requests[i] = wrk.format('POST', '/token', headers)
   end
 end
 function request()

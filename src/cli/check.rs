@@ -1,7 +1,7 @@
 //! `vestibule check`: what is wrong with the configuration, then what each provider and the store say when they are asked.
 
-use std::fmt::Display;
-use std::io::{self, Stdout, Write};
+use std::fmt::{Display, Write as _};
+use std::io::{self, Stdout, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -115,11 +115,11 @@ fn spelled(time: Duration) -> String {
         (seconds / 60 % 60, "m"),
         (seconds % 60, "s"),
     ];
-    parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect()
+    let mut text = String::new();
+    for (count, unit) in parts.into_iter().filter(|(count, _)| *count > 0) {
+        let _infallible = write!(text, "{count}{unit}");
+    }
+    text
 }
 
 async fn ask_provider(provider: &Provider, findings: &mut Findings) {
