@@ -110,6 +110,8 @@ fn use_session(criterion: &mut Criterion) {
             found: Found::default(),
             lifetime: Duration::from_hours(8),
             idle: Duration::from_hours(8),
+            label: "Firefox on Windows".to_owned(),
+            most: 10_000,
             standing: NewStanding {
                 subject,
                 provider: ProviderName::parse("corp").ok_or("a provider's name")?,

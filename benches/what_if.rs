@@ -172,6 +172,8 @@ async fn remember(store: &Store, person: u32, unbound: u32) -> Tried<()> {
         found: Found::default(),
         lifetime: Duration::from_hours(8),
         idle: Duration::from_hours(8),
+        label: "Firefox on Windows".to_owned(),
+        most: 10_000,
         standing,
     };
     patiently(async || store.open_session(&session).await.map(drop)).await

@@ -394,6 +394,8 @@ fn cookies(redis: &Server, provider: &Provider) -> Outcome<Vec<String>> {
                 found: Found::default(),
                 lifetime: Duration::from_hours(8),
                 idle: Duration::from_hours(8),
+                label: "Firefox on Windows".to_owned(),
+                most: 10_000,
                 standing: standing(subject.clone())?,
             };
             store.open_session(&session).await?;

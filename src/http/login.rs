@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::telemetry::AUDIT;
 
 use super::problem::{Code, Problem};
-use super::{App, forwarded, pages, return_to, session};
+use super::{App, forwarded, pages, return_to, session, user_agent};
 
 /// The parameters that we read; the first value of each, and none twice.
 #[derive(Default)]
@@ -124,7 +124,7 @@ pub(super) async fn finish(
     // This login is over: whatever fails from here on, only another one leads where it wanted to go.
     let over =
         |problem: Problem| problem.again_at(pages::login_path(&provider, Some(&proven.return_to)));
-    let signed_in = app.rooms.mint.sign_in(&proven).await;
+    let signed_in = app.rooms.mint.sign_in(&proven, &user_agent::label(&headers)).await;
     let SignedIn { subject, cookie, live } = signed_in.map_err(|error| over(error.into()))?;
     let client = app.log_pii.then(|| forwarded::client(peer, &headers, &app.trusted_proxies));
     tracing::info!(

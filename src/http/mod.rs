@@ -14,6 +14,7 @@ mod problem;
 mod return_to;
 mod session;
 mod token;
+mod user_agent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -138,7 +138,7 @@ impl Mint {
         Self { judges: judges.into_iter().map(by_name).collect(), rooms, settings }
     }
 
-    /// Decides whether somebody proven may come in, and as whom, and opens a session. A denial is on record before this returns,
+    /// Decides whether somebody proven may come in, and as whom, and opens a session on the device called `label`. A denial is on record before this returns,
     /// and counts for the subject's other sessions at their next token.
     ///
     /// # Errors
@@ -148,14 +148,14 @@ impl Mint {
     /// [`SessionError::Overtaken`] when another login of the subject was denied meanwhile, or operators ended its sessions or moved
     /// its identity again and again;
     /// [`MintError::Store`] when the store has no answer.
-    pub async fn sign_in(&self, proven: &Proven) -> Result<SignedIn, MintError> {
+    pub async fn sign_in(&self, proven: &Proven, label: &str) -> Result<SignedIn, MintError> {
         let mut looks = 1;
         let mut first = None;
         loop {
             let mut member = self.admit(proven).await?;
             // A denial that came after the first look is of claims that may be newer than these, however often one looks again.
             member.found.obtained = *first.get_or_insert(member.found.obtained);
-            match self.rooms.sessions.open(&member).await {
+            match self.rooms.sessions.open(&member, label).await {
                 // Who was proven is proven still; whose the identity is may be another matter by now.
                 Err(SessionError::Overtaken) if looks < LOOKS => looks += 1,
                 opened => {

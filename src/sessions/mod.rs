@@ -1,7 +1,7 @@
 //! Signed-in devices: one session each, begun by a login, held by a cookie.
 //!
 //! Owns what the cookie says, and when a session is over. Does not own the login that begins it (`login`), nor the token that
-//! it is used for (`mint`).
+//! it is used for (`mint`), nor what a device is called (`http`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +13,10 @@ use crate::store::{
     Dated, Found, Judged, NewSession, NewStanding, OpenedSession, Rate, Session, SessionKey, Store,
     StoreError, UseTerms, UsedSession,
 };
+
+/// How many sessions one subject may have. More than that is no person and no household of kiosks; without a bound, whoever signs in
+/// again and again would make each look at their devices cost the store more.
+const MOST: u32 = 10_000;
 
 /// How long sessions last.
 #[derive(Clone, Debug)]
@@ -114,13 +118,18 @@ impl Sessions {
         Self { store, settings, max_ages, limit }
     }
 
-    /// Opens a session for `member` on a new device, with a secret that nobody had before.
+    /// Opens a session for `member` on a new device, which its owner will know by `label`, with a secret that nobody had before. Of
+    /// more than 10,000 sessions of one subject, the one that would lie idle first ends.
     ///
     /// # Errors
     ///
     /// [`SessionError::Ended`] when the member's provider is none of ours; [`SessionError::Overtaken`]; [`SessionError::Store`] when
     /// the store has no answer: a session that was opened all the same is nobody's, and ends by itself.
-    pub async fn open(&self, member: &Member) -> Result<(SessionCookie, Live<()>), SessionError> {
+    pub async fn open(
+        &self,
+        member: &Member,
+        label: &str,
+    ) -> Result<(SessionCookie, Live<()>), SessionError> {
         let NewStanding { subject, provider, .. } = &member.standing;
         let cookie = SessionCookie { subject: subject.key(), secret: Secret256::random() };
         let new = NewSession {
@@ -129,6 +138,8 @@ impl Sessions {
             found: member.found.clone(),
             lifetime: self.longest(provider).ok_or(SessionError::Ended)?,
             idle: self.settings.idle,
+            label: label.to_owned(),
+            most: MOST,
             standing: member.standing.clone(),
         };
         let Dated { value, time } = self.store.open_session(&new).await?;

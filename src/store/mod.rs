@@ -37,9 +37,9 @@ use error::Fault;
 pub use error::{OpenError, StoreError};
 use measure::{Step, StepMetrics};
 pub use steps::{
-    Allowance, Binding, Claim, Cursor, Found, Health, Judged, NewLogin, NewSession, NewStanding,
-    OpenedSession, Outcome, Owner, Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms,
-    UsedSession, Verdict,
+    Allowance, Binding, Claim, Cursor, EndedSession, Found, Health, Judged, ListedSession,
+    NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, Rate, Session,
+    SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict,
 };
 
 /// Where things are kept.

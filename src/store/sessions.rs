@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::measure::Step;
 use super::{
-    Backend, Dated, NewSession, OpenedSession, Session, SessionKey, Store, StoreError, UseTerms,
-    UsedSession,
+    Backend, Dated, EndedSession, ListedSession, NewSession, OpenedSession, Session, SessionKey,
+    Store, StoreError, UseTerms, UsedSession,
 };
-use crate::ids::RequestId;
+use crate::ids::{Digest, RequestId};
 
 impl Store {
     /// Keeps a session, binds its subject to its identity if the subject has none, and keeps what the login showed, until the
@@ -64,5 +64,50 @@ impl Store {
         request: RequestId,
     ) -> Result<Dated<bool>, StoreError> {
         step!(self, end_session(key, idle, request))
+    }
+
+    /// Looks at all sessions of the subject that live, in no order, without using any; `None` when the session that asks is no
+    /// more, or never was.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn list_sessions(
+        &self,
+        asker: &SessionKey,
+        idle: Duration,
+    ) -> Result<Dated<Option<Vec<ListedSession>>>, StoreError> {
+        step!(self, list_sessions(asker, idle))
+    }
+
+    /// Ends the subject's session `id` for good, which may be the one that asks. The same `request` again answers the same for a
+    /// minute.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn end_listed_session(
+        &self,
+        asker: &SessionKey,
+        id: &Digest,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<Dated<EndedSession>, StoreError> {
+        step!(self, end_listed_session(asker, id, idle, request))
+    }
+
+    /// Ends all sessions of the subject for good but the one that asks; `false` when that is itself no more, and none is ended. The
+    /// same `request` twice in a row ends none that was opened in between.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn end_other_sessions(
+        &self,
+        asker: &SessionKey,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<Dated<bool>, StoreError> {
+        step!(self, end_other_sessions(asker, idle, request))
     }
 }

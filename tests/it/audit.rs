@@ -26,6 +26,8 @@ async fn open_session(redis: &RedisServer) -> String {
         found: Found::default(),
         lifetime: Duration::from_hours(8),
         idle: Duration::from_hours(8),
+        label: String::new(),
+        most: 10,
         standing: NewStanding {
             subject: subject.clone(),
             provider: ProviderName::parse("corp").unwrap(),

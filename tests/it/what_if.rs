@@ -122,8 +122,16 @@ async fn remember(store: &Store, at: &str, who: &str, identity: Option<&str>, cl
     store.claim_identity(&identity, &subject).await.unwrap();
     let key = SessionKey { subject: subject.key(), id: Secret256::random().digest() };
     let hour = Duration::from_hours(1);
-    let session =
-        NewSession { key, identity, found: Found::default(), lifetime: hour, idle: hour, standing };
+    let session = NewSession {
+        key,
+        identity,
+        found: Found::default(),
+        lifetime: hour,
+        idle: hour,
+        label: String::new(),
+        most: 10,
+        standing,
+    };
     let opened = store.open_session(&session).await.unwrap().value;
     assert!(matches!(opened, OpenedSession::Opened(_)));
 }

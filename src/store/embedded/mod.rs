@@ -15,9 +15,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::steps::{
-    Allowance, Binding, Claim, Cursor, Found, Health, NewLogin, NewSession, NewStanding,
-    OpenedSession, Owner, Page, Rate, Session, SessionKey, Standing, TakenLogin, UseTerms,
-    UsedSession, Verdict,
+    Allowance, Binding, Claim, Cursor, EndedSession, Found, Health, ListedSession, NewLogin,
+    NewSession, NewStanding, OpenedSession, Owner, Page, Rate, Session, SessionKey, Standing,
+    TakenLogin, UseTerms, UsedSession, Verdict,
 };
 use super::{Dated, Fault, OpenError};
 use tokio::sync::oneshot;
@@ -212,6 +212,36 @@ impl Embedded {
     ) -> Result<Dated<bool>, Fault> {
         let key = *key;
         self.run(move |rows| rows.end_session(&key, idle, request)).await
+    }
+
+    pub(super) async fn list_sessions(
+        &self,
+        asker: &SessionKey,
+        idle: Duration,
+    ) -> Result<Dated<Option<Vec<ListedSession>>>, Fault> {
+        let asker = *asker;
+        self.run(move |rows| rows.list_sessions(&asker, idle)).await
+    }
+
+    pub(super) async fn end_listed_session(
+        &self,
+        asker: &SessionKey,
+        id: &Digest,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<Dated<EndedSession>, Fault> {
+        let (asker, id) = (*asker, *id);
+        self.run(move |rows| rows.end_listed_session(&asker, &id, idle, request)).await
+    }
+
+    pub(super) async fn end_other_sessions(
+        &self,
+        asker: &SessionKey,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<Dated<bool>, Fault> {
+        let asker = *asker;
+        self.run(move |rows| rows.end_other_sessions(&asker, idle, request)).await
     }
 
     pub(super) async fn keep_standing(&self, new: &NewStanding) -> Result<Dated<()>, Fault> {

@@ -6,12 +6,14 @@
 //! | `vestibule:claim:{<identity>}` | hash | its own | `k` subject key, `i` issuer, `v` value of the subject claim: whose the identity is; while it is moved, `mk`, `mi`, `mv`: the same of the subject that it goes to | for ever |
 //! | `vestibule:subject:{<subject key>}` | string | the subject's | how often all its sessions were ended, a space, and the identity that it is bound to, if any | for ever |
 //! | `vestibule:standing:{<subject key>}` | hash | the subject's | `:i` issuer, `:v` value of the subject claim; for each provider `<provider>` brief: the policy's mark, `a` and the seconds that a token may last or `d` and a denial's reference, when the claims were obtained ms, parted by spaces; `<provider>:c` claims; `<provider>:d` decision | to the end of the last session, or longer as configured |
-//! | `vestibule:session:{<subject key>}:<digest of its secret>` | hash | the subject's | `e` ends ms, `c` card: since ms, a space, and what the subject's key held when it began: once that holds anything else, the session is over; `p` provider, `l` last used ms, to a 128th of the idle time, `t` when its limit is untouched again µs, `r` the request counted last; of an ended one `x` the request that ended it, and `z` instead of `e` | to its end or the end of its idle time, whichever is first; a minute once `x` is there |
+//! | `vestibule:session:{<subject key>}:<digest of its secret>` | hash | the subject's | `e` ends ms, `c` card: since ms, a space, and what the subject's key held when it began: once that holds anything else, the session is over; `p` provider, `l` last used ms, to a 128th of the idle time, `t` when its limit is untouched again µs, `r` the request counted last, `d` what its owner knows the device by, `o` the request that ended all others; of an ended one `x` the request that ended it, and `z` instead of `e` | to its end or the end of its idle time, whichever is first; a minute once `x` is there |
+//! | `vestibule:devices:{<subject key>}` | zset | the subject's | the digest of each session's secret, by when the session is over, ms, as far as was known when it was looked at last: later only, if it has been used since. What is ended is taken out at once, what has lain idle by later steps, a few at a time | as long as the last session to be opened may last |
 //! | `vestibule:denial:<reference>` | string | its own | why somebody was denied | as configured |
 //! | `vestibule:limit:<bucket>` | hash | its own | `t` when it is untouched again µs, `r` the request counted last | until it is untouched again |
 //!
 //! Field names are one letter because the session is read with every token. Times are of the server's own clock. In a cluster,
-//! what is between braces decides the slot, and one script touches one slot.
+//! what is between braces decides the slot, and one script touches one slot. The scripts that go through a subject's devices put the
+//! keys of its sessions together from that of one: all in the same slot, though not all among `KEYS`.
 
 use std::fmt::{self, Display};
 
@@ -56,6 +58,11 @@ pub(super) fn denial(reference: &Reference) -> impl Display {
 /// A session; beside its subject's other keys.
 pub(super) fn session(key: &SessionKey) -> impl Display {
     fmt::from_fn(move |f| write!(f, "vestibule:session:{{{}}}:{}", key.subject, key.id))
+}
+
+/// Which sessions a subject has; beside them.
+pub(super) fn devices(subject: &SubjectKey) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:devices:{{{subject}}}"))
 }
 
 /// A limit.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::script::Answer;
 use super::{Redis, checked_binding, checked_brief, keys};
 use crate::clock::Timestamp;
-use crate::ids::{ProviderName, RequestId};
+use crate::ids::{Digest, ProviderName, RequestId};
 use crate::store::steps::{
-    Judged, NewSession, OpenedSession, Rate, Session, SessionKey, UseTerms, UsedSession, millis,
+    EndedSession, Judged, ListedSession, NewSession, OpenedSession, Rate, Session, SessionKey,
+    UseTerms, UsedSession, millis,
 };
 use crate::store::{Dated, Fault, Store};
 
@@ -18,13 +19,15 @@ impl Redis {
     ) -> Result<Dated<OpenedSession>, Fault> {
         let (key, standing, binding) = (&new.key, &new.standing, &new.found.binding);
         let obtained = new.found.obtained.map_or(String::new(), |at| at.as_millis().to_string());
-        let call = self.scripts.open_session.call(3).text(keys::session(key));
+        let call = self.scripts.open_session.call(4).text(keys::session(key));
         let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
+        let call = call.text(keys::devices(&key.subject));
         let call = call.text(binding).text(binding.to(&new.identity)).arg(obtained);
         let call = call.arg(millis(new.lifetime)).arg(millis(new.idle));
         let call = call.arg(standing.subject.issuer()).arg(standing.subject.value());
         let call = call.arg(standing.provider.as_str()).arg(&standing.claims);
         let call = call.text(standing.verdict).arg(&standing.decision).arg(millis(standing.keep));
+        let call = call.text(key.id).arg(&new.label).arg(new.most).arg(millis(Store::TOMBSTONE));
         let mut answer = call.run(&self.link).await?;
         let opened = match answer.number()? {
             1 => OpenedSession::Opened(read_session(&mut answer)?),
@@ -82,10 +85,72 @@ impl Redis {
         idle: Duration,
         request: RequestId,
     ) -> Result<Dated<bool>, Fault> {
-        let call = self.scripts.end_session.call(3).text(keys::session(key));
+        let call = self.scripts.end_session.call(4).text(keys::session(key));
         let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
-        let call = call.text(request);
-        let call = call.arg(millis(idle)).arg(millis(Store::TOMBSTONE));
+        let call = call.text(keys::devices(&key.subject)).text(request);
+        let call = call.arg(millis(idle)).arg(millis(Store::TOMBSTONE)).text(key.id);
+        let mut answer = call.run(&self.link).await?;
+        let lived = answer.number()? == 1;
+        Ok(answer.dated(lived))
+    }
+
+    pub(in crate::store) async fn list_sessions(
+        &self,
+        asker: &SessionKey,
+        idle: Duration,
+    ) -> Result<Dated<Option<Vec<ListedSession>>>, Fault> {
+        let call = self.scripts.list_sessions.call(4).text(keys::session(asker));
+        let call = call.text(keys::subject(&asker.subject)).text(keys::standing(&asker.subject));
+        let call = call.text(keys::devices(&asker.subject));
+        let call = call.arg(millis(idle)).text(asker.id);
+        let mut answer = call.run(&self.link).await?;
+        if answer.number()? == 0 {
+            return Ok(answer.dated(None));
+        }
+        let mut listed = Vec::new();
+        while !answer.is_over() {
+            let id = Digest::parse(&answer.text()?);
+            listed.push(ListedSession {
+                id: id.ok_or(Fault::Corrupt("no session's name among a subject's devices"))?,
+                session: read_session(&mut answer)?,
+                label: answer.text()?,
+            });
+        }
+        Ok(answer.dated(Some(listed)))
+    }
+
+    pub(in crate::store) async fn end_listed_session(
+        &self,
+        asker: &SessionKey,
+        id: &Digest,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<Dated<EndedSession>, Fault> {
+        let SessionKey { subject, .. } = *asker;
+        let call = self.scripts.end_listed_session.call(5).text(keys::session(asker));
+        let call = call.text(keys::subject(&subject)).text(keys::standing(&subject));
+        let call = call.text(keys::devices(&subject));
+        let call = call.text(keys::session(&SessionKey { subject, id: *id })).text(request);
+        let call = call.arg(millis(idle)).arg(millis(Store::TOMBSTONE)).text(id);
+        let mut answer = call.run(&self.link).await?;
+        let ended = match answer.number()? {
+            2 => EndedSession::Ended,
+            1 => EndedSession::NoSuch,
+            _ => EndedSession::AskerEnded,
+        };
+        Ok(answer.dated(ended))
+    }
+
+    pub(in crate::store) async fn end_other_sessions(
+        &self,
+        asker: &SessionKey,
+        idle: Duration,
+        request: RequestId,
+    ) -> Result<Dated<bool>, Fault> {
+        let call = self.scripts.end_other_sessions.call(4).text(keys::session(asker));
+        let call = call.text(keys::subject(&asker.subject)).text(keys::standing(&asker.subject));
+        let call = call.text(keys::devices(&asker.subject)).text(request);
+        let call = call.arg(millis(idle)).arg(millis(Store::TOMBSTONE)).text(asker.id);
         let mut answer = call.run(&self.link).await?;
         let lived = answer.number()? == 1;
         Ok(answer.dated(lived))

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use crate::ids::{Digest, ProviderName, Subject};
 pub use bindings::{Binding, Found};
-pub use sessions::{Judged, NewSession, OpenedSession, Session, SessionKey, UseTerms, UsedSession};
+pub use sessions::{
+    EndedSession, Judged, ListedSession, NewSession, OpenedSession, Session, SessionKey, UseTerms,
+    UsedSession,
+};
 pub use standings::{Cursor, NewStanding, Outcome, Page, Standing, Unreadable, Verdict};
 pub(in crate::store) use standings::{Place, brief, read_brief};
 

@@ -31,6 +31,10 @@ pub struct NewSession {
     pub lifetime: Duration,
     /// How long it may lie unused.
     pub idle: Duration,
+    /// What its owner knows the device by.
+    pub label: String,
+    /// How many sessions the subject may have, this one among them; at least 1. One more ends the one that would lie idle first.
+    pub most: u32,
     /// What the login showed; of the key's subject.
     pub standing: NewStanding,
 }
@@ -58,6 +62,28 @@ pub struct Session {
     pub last_used: Timestamp,
     /// When it ends, used or not.
     pub ends: Timestamp,
+}
+
+/// A session among all those of its subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Which one: [`SessionKey::id`].
+    pub id: Digest,
+    /// What its owner knows the device by.
+    pub label: String,
+    /// The session.
+    pub session: Session,
+}
+
+/// What came of ending a session for its owner, who asked with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedSession {
+    /// It lived until now.
+    Ended,
+    /// The owner has no such session, or none that lives.
+    NoSuch,
+    /// The session that was asked with is itself no more: nothing is ended.
+    AskerEnded,
 }
 
 /// What is remembered of the subject at the session's provider, in brief.

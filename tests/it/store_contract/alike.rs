@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use vestibule::inside::store::{
-    Allowance, Binding, Found, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Session,
-    SessionKey, Standing, Store, UseTerms, UsedSession, Verdict,
+    Allowance, Binding, Found, ListedSession, NewLogin, NewSession, NewStanding, OpenedSession,
+    Outcome, Session, SessionKey, Standing, Store, UseTerms, UsedSession, Verdict,
 };
 use vestibule::inside::{Reference, RequestId, Subject, Timestamp};
 
@@ -40,6 +40,9 @@ enum Step {
     UseSession { who: u8, secret: u8, count: u8, request: u8 },
     ReadSession { who: u8, secret: u8 },
     EndSession { who: u8, secret: u8, request: u8 },
+    ListSessions { who: u8, secret: u8 },
+    EndListedSession { who: u8, secret: u8, other: u8, request: u8 },
+    EndOtherSessions { who: u8, secret: u8, request: u8 },
 }
 
 /// What a login shows and the policy says of it.
@@ -144,6 +147,23 @@ fn step() -> impl Strategy<Value = Step> {
             who,
             secret,
             request
+        }),
+        3 => step_of_devices(),
+    ]
+}
+
+/// Steps about all sessions of somebody.
+fn step_of_devices() -> impl Strategy<Value = Step> {
+    let (two, three) = (0..2_u8, 0..3_u8);
+    prop_oneof![
+        2 => (two.clone(), three.clone()).prop_map(|(who, secret)| Step::ListSessions { who, secret }),
+        1 => (two.clone(), three.clone(), three.clone(), three.clone()).prop_map(
+            |(who, secret, other, request)| {
+                Step::EndListedSession { who, secret, other, request }
+            }
+        ),
+        1 => (two, three.clone(), three).prop_map(|(who, secret, request)| {
+            Step::EndOtherSessions { who, secret, request }
         }),
     ]
 }
@@ -278,6 +298,7 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
                 identity: found.binding.identity.clone().unwrap_or(what),
                 found,
                 standing: shown.standing(who, names),
+                label: format!("device {secret}"),
                 ..new_session("anybody", "any")
             };
             match store.open_session(&new).await.unwrap().value {
@@ -337,6 +358,27 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
             let ended =
                 store.end_session(&key(who, secret), HOUR, names.request(request)).await.unwrap();
             ended.value.to_string()
+        }
+        Step::ListSessions { who, secret } => {
+            let listed = store.list_sessions(&key(who, secret), HOUR).await.unwrap().value;
+            let told = |ListedSession { id, label, session }: ListedSession| {
+                format!("{id} {label} {}", told(&session))
+            };
+            let mut rows = listed.map(|listed| listed.into_iter().map(told).collect::<Vec<_>>());
+            if let Some(rows) = &mut rows {
+                rows.sort();
+            }
+            format!("{rows:?}")
+        }
+        Step::EndListedSession { who, secret, other, request } => {
+            let (asker, id) = (key(who, secret), key(who, other).id);
+            let ended = store.end_listed_session(&asker, &id, HOUR, names.request(request)).await;
+            format!("{:?}", ended.unwrap().value)
+        }
+        Step::EndOtherSessions { who, secret, request } => {
+            let (asker, request) = (key(who, secret), names.request(request));
+            let ended = store.end_other_sessions(&asker, HOUR, request).await;
+            ended.unwrap().value.to_string()
         }
     }
 }

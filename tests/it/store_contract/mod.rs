@@ -1,6 +1,7 @@
 //! The store's contract: what each step promises, held against both stores; then what breaks, on each in its own way.
 
 mod alike;
+mod devices;
 mod embedded_faults;
 mod identities;
 mod limits;
@@ -93,6 +94,19 @@ on_both_stores! {
         ten_sessions_of_one_subject_have_one_identity,
         a_session_stands_on_the_standing_of_its_own_provider,
         every_answer_is_dated_and_time_goes_on,
+    }
+    devices {
+        each_session_is_listed_as_it_was_opened,
+        listing_uses_no_session,
+        a_session_that_is_over_is_not_listed,
+        sessions_that_an_operator_ended_are_not_listed,
+        a_session_ends_another_and_itself,
+        a_session_of_another_subject_cannot_be_ended,
+        a_request_that_ends_a_session_twice_is_answered_the_same,
+        all_others_end_for_good,
+        a_session_opened_in_between_outlives_the_same_request,
+        one_session_too_many_ends_the_one_that_would_lie_idle_first,
+        a_thousand_sessions_are_listed_and_ended_at_once,
     }
     standings {
         a_standing_is_what_the_login_showed,
@@ -202,7 +216,7 @@ async fn find(store: &Store, who: &str) -> Found {
     store.find_identity(&subject(who).key(), Some(&provider("corp"))).await.unwrap().value
 }
 
-/// A session of `who` that lasts for hours, of a login that found nothing of the subject.
+/// A session of `who` that lasts for hours, on the device called `secret`, of a login that found nothing of the subject.
 fn new_session(who: &str, secret: &str) -> NewSession {
     NewSession {
         key: session_key(who, secret),
@@ -210,6 +224,8 @@ fn new_session(who: &str, secret: &str) -> NewSession {
         found: Found::default(),
         lifetime: Duration::from_hours(2),
         idle: HOUR,
+        label: secret.to_owned(),
+        most: 10_000,
         standing: new_standing(who),
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use vestibule::inside::store::{
-    Allowance, Binding, NewLogin, NewSession, NewStanding, OpenError, OpenedSession, Settings,
-    Store, StoreError, TakenLogin, UseTerms, UsedSession,
+    Allowance, Binding, EndedSession, NewLogin, NewSession, NewStanding, OpenError, OpenedSession,
+    Settings, Store, StoreError, TakenLogin, UseTerms, UsedSession,
 };
 use vestibule::inside::{Metrics, Reference, RequestId, Timestamp};
 
@@ -149,6 +149,29 @@ async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once
     assert!(twice!(proxy, store.bind_subject(&bob.key(), &what, 0)));
     assert_eq!(bound(&store, "bob").await, Some(what));
     assert_eq!(bound(&store, "alice").await, None);
+}
+
+#[tokio::test]
+async fn each_step_about_devices_sent_again_after_lost_replies_answers_as_if_it_were_sent_once() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    let request = RequestId::unique();
+    let none = session_key("alice", "none");
+    store.list_sessions(&none, HOUR).await.unwrap();
+    store.end_listed_session(&none, &none.id, HOUR, request).await.unwrap();
+    store.end_other_sessions(&none, HOUR, request).await.unwrap();
+    let [one, two, three] = ["one", "two", "three"].map(|name| session_key("alice", name));
+    for name in ["two", "three"] {
+        let found = find(&store, "alice").await;
+        open(&store, &NewSession { found, ..new_session("alice", name) }).await;
+    }
+    let listed = twice!(proxy, store.list_sessions(&one, HOUR)).unwrap();
+    assert_eq!(listed.len(), 3);
+    let ended = twice!(proxy, store.end_listed_session(&one, &two.id, HOUR, request));
+    assert_eq!(ended, EndedSession::Ended);
+    assert!(twice!(proxy, store.end_other_sessions(&one, HOUR, request)));
+    assert_eq!(store.read_session(&three, HOUR).await.unwrap().value, None);
+    let ended = twice!(proxy, store.end_listed_session(&one, &one.id, HOUR, request));
+    assert_eq!(ended, EndedSession::Ended);
 }
 
 #[tokio::test]
@@ -350,6 +373,8 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
     assert!(near(life(format!("vestibule:login:{{{}}}", digest("state"))), Store::LOGIN_PATIENCE));
     assert!(near(life(session.clone()), HOUR));
+    let devices = format!("vestibule:devices:{{{}}}", key.subject);
+    assert!(near(life(devices.clone()), 2 * HOUR), "as long as the session can last");
     assert!(near(life("vestibule:limit:x".to_owned()), HOUR / 4));
     assert_eq!(life("vestibule:claim:{alice}".to_owned()), -1);
     assert_eq!(life(format!("vestibule:subject:{{{}}}", key.subject)), -1);
@@ -367,10 +392,11 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     assert_eq!(life(format!("vestibule:subject:{{{}}}", key.subject)), -1);
     let session = {
         let found = find(&store, "alice").await;
-        let new = NewSession { found, ..new_session("alice", "three") };
+        let new = NewSession { found, lifetime: HOUR, ..new_session("alice", "three") };
         open(&store, &new).await;
         format!("vestibule:session:{{{}}}:{}", key.subject, new.key.id)
     };
+    assert!(near(life(devices), 2 * HOUR), "a session that ends earlier shortens nothing");
     let key = session_key("alice", "three");
 
     let short = UseTerms { idle: Duration::from_mins(7), limit: None };
@@ -382,9 +408,59 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     assert!(near(life(session), Duration::from_mins(1)));
     assert_eq!(
         server.ask::<Vec<String>>(&["KEYS", "*"]).len(),
-        8,
+        9,
         "no key is left out of this test"
     );
+}
+
+#[tokio::test]
+async fn what_a_subject_s_devices_name_stays_about_as_long_as_its_sessions() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    let open = async |name: &str, idle: Duration| {
+        let found = find(&store, "alice").await;
+        open(&store, &NewSession { found, idle, ..new_session("alice", name) }).await;
+    };
+    let key = session_key("alice", "one");
+    let devices = format!("vestibule:devices:{{{}}}", key.subject);
+    let named = || server.ask::<Vec<String>>(&["ZRANGE", &devices, "0", "-1"]).len();
+    let short = Duration::from_millis(300);
+    for number in 0..20 {
+        open(&number.to_string(), short).await;
+    }
+    open("one", short).await;
+    // It is used with more patience, so that it outlives what was known of it.
+    server.ask::<i64>(&[
+        "PEXPIRE",
+        &format!("vestibule:session:{{{}}}:{}", key.subject, key.id),
+        "60000",
+    ]);
+    assert_eq!(named(), 21);
+    tokio::time::sleep(short + Duration::from_millis(5)).await;
+
+    // Each that comes takes away up to eight that are over, and keeps what is not.
+    open("two", HOUR).await;
+    assert_eq!(named(), 14);
+    open("three", HOUR).await;
+    open("four", HOUR).await;
+    assert_eq!(named(), 4);
+    let listed = store.list_sessions(&key, HOUR).await.unwrap().value.unwrap();
+    assert_eq!(listed.len(), 4);
+
+    // So does looking at them, all at once.
+    for number in 20..40 {
+        open(&number.to_string(), short).await;
+    }
+    tokio::time::sleep(short + Duration::from_millis(5)).await;
+    store.list_sessions(&key, HOUR).await.unwrap();
+    assert_eq!(named(), 4);
+    store.end_session(&key, HOUR, RequestId::unique()).await.unwrap();
+    let two = session_key("alice", "two");
+    let three = session_key("alice", "three").id;
+    store.end_listed_session(&two, &three, HOUR, RequestId::unique()).await.unwrap();
+    assert_eq!(named(), 2);
+    store.end_other_sessions(&two, HOUR, RequestId::unique()).await.unwrap();
+    assert_eq!(named(), 1);
 }
 
 #[tokio::test]
@@ -399,6 +475,7 @@ async fn a_session_whose_standing_was_lost_is_over() {
     assert_eq!(use_it(&store, RequestId::unique()).await.unwrap(), UsedSession::Ended);
     assert_eq!(store.read_session(&key, HOUR).await.unwrap().value, None);
     assert!(!store.end_session(&key, HOUR, RequestId::unique()).await.unwrap().value);
+    assert_eq!(store.list_sessions(&key, HOUR).await.unwrap().value, None);
 }
 
 /// A failover to a server whose clock is behind: everything kept is from a minute ahead.
@@ -547,6 +624,16 @@ async fn a_key_that_somebody_else_wrote_is_an_error_that_says_so() {
     assert_eq!((page.standings.len(), page.unreadable.len()), (1, 1), "{page:?}");
     assert_eq!(page.unreadable[0].key, "vestibule:standing:{x}");
     spoil(&["DEL", "vestibule:standing:{x}"]);
+
+    let devices = format!("vestibule:devices:{{{}}}", key.subject);
+    spoil(&["ZADD", &devices, "1", "no digest"]);
+    spoil(&["COPY", &session, &session.replace(&key.id.to_string(), "no digest")]);
+    let answer = store.list_sessions(&key, HOUR).await;
+    assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{answer:?}");
+    spoil(&["DEL", &devices]);
+    spoil(&["SET", &devices, "another program's"]);
+    let answer = store.list_sessions(&key, HOUR).await;
+    assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{answer:?}");
 
     spoil(&["DEL", &session]);
     spoil(&["SET", &session, "another program's"]);

@@ -2,6 +2,7 @@
 //!
 //! A row that is over is as good as gone, whether the sweep has come by yet or not.
 
+mod devices;
 mod identities;
 mod limits;
 mod logins;
@@ -19,10 +20,16 @@ use crate::store::steps::{Binding, Health, Verdict, read_brief};
 
 /// Provider, binding, where the browser goes afterwards, the request that took it; first, when the row is over, ms.
 pub(super) type Login = (u64, &'static str, &'static str, &'static str, Option<&'static str>);
-/// When the row is over; its subject's binding when it began, and the provider; since, last used, ends; when the limit is untouched again, µs; the request that
-/// used it last, empty for none; the request that ended it.
-pub(super) type SessionRow =
-    (u64, (&'static str, &'static str), (u64, u64, u64), u64, &'static str, Option<&'static str>);
+/// When the row is over; its subject's binding when it began, the provider, and the label; since, last used, ends; when the limit is
+/// untouched again, µs; the request that used it last and the one that ended all others, each empty for none; the request that ended it.
+pub(super) type SessionRow = (
+    u64,
+    (&'static str, &'static str, &'static str),
+    (u64, u64, u64),
+    u64,
+    (&'static str, &'static str),
+    Option<&'static str>,
+);
 /// When the row is over; issuer and value of the subject claim; the standings.
 pub(super) type StandingsRow = (u64, (&'static str, &'static str), Vec<StandingRow>);
 /// Provider, brief, claims, decision.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use redb::ReadableTable;
+use redb::{ReadableTable, Value};
 
 use super::limits::count;
 use super::standings::Part;
-use super::{Rows, checked_binding, checked_brief, checked_provider};
+use super::{Rows, SessionRow, checked_binding, checked_brief, checked_provider};
 use crate::clock::Timestamp;
 use crate::ids::RequestId;
 use crate::store::Store;
@@ -17,12 +17,15 @@ use crate::store::steps::{
 };
 
 /// A session's row, taken out of the table.
-struct Kept {
-    session: Session,
+pub(super) struct Kept {
+    pub(super) session: Session,
     binding: Binding,
+    pub(super) label: String,
     untouched_us: u64,
     used_by: String,
-    ended_by: Option<String>,
+    /// The request that ended all others of the subject.
+    pub(super) cleared_by: String,
+    pub(super) ended_by: Option<String>,
 }
 
 impl Rows<'_> {
@@ -42,6 +45,7 @@ impl Rows<'_> {
             return Ok(OpenedSession::Overtaken);
         }
         self.bind(subject, &binding)?;
+        self.make_room(new)?;
         let now = Timestamp::from_millis(self.ms());
         let session = Session {
             identity: new.identity.clone(),
@@ -50,8 +54,15 @@ impl Rows<'_> {
             last_used: now,
             ends: now.plus(new.lifetime),
         };
-        let kept =
-            Kept { session, binding, untouched_us: 0, used_by: String::new(), ended_by: None };
+        let kept = Kept {
+            session,
+            binding,
+            label: new.label.clone(),
+            untouched_us: 0,
+            used_by: String::new(),
+            cleared_by: String::new(),
+            ended_by: None,
+        };
         self.keep(&name, kept.over(new.idle), &kept)?;
         self.write_standing(&new.standing, new.standing.keep.max(new.lifetime))?;
         Ok(OpenedSession::Opened(kept.session))
@@ -121,9 +132,30 @@ impl Rows<'_> {
         if !kept.lives(self.ms(), idle) || self.standing_under(key, &kept, |_| Ok(()))?.is_none() {
             return Ok(false);
         }
-        kept.ended_by = Some(request);
-        self.keep(&name, self.ms().saturating_add(millis(Store::TOMBSTONE)), &kept)?;
+        self.end(&name, &mut kept, request)?;
         Ok(true)
+    }
+
+    /// Leaves a tombstone of a session.
+    pub(super) fn end(&mut self, name: &str, kept: &mut Kept, by: String) -> Result<(), Trouble> {
+        kept.ended_by = Some(by);
+        self.keep(name, self.ms().saturating_add(millis(Store::TOMBSTONE)), kept)
+    }
+
+    /// The session, if it lives.
+    pub(super) fn living(&self, key: &SessionKey, idle: Duration) -> Result<Option<Kept>, Trouble> {
+        let Some(kept) = self.kept(&session_name(key))? else { return Ok(None) };
+        Ok(self.stands(key, &kept, idle)?.then_some(kept))
+    }
+
+    /// Whether a session of the key's subject lives.
+    pub(super) fn stands(
+        &self,
+        key: &SessionKey,
+        kept: &Kept,
+        idle: Duration,
+    ) -> Result<bool, Trouble> {
+        Ok(kept.lives(self.ms(), idle) && self.standing_under(key, kept, |_| Ok(()))?.is_some())
     }
 
     /// Whether other claims than those that were found have been denied at the session's provider.
@@ -153,12 +185,20 @@ impl Rows<'_> {
     }
 
     /// A session's row, unless it is over.
-    fn kept(&self, name: &str) -> Result<Option<Kept>, Trouble> {
+    pub(super) fn kept(&self, name: &str) -> Result<Option<Kept>, Trouble> {
         let Some(row) = self.sessions.get(name)? else { return Ok(None) };
-        let (over, (binding, provider), times, untouched_us, used_by, ended_by) = row.value();
+        self.read(row.value())
+    }
+
+    pub(super) fn read(
+        &self,
+        row: <SessionRow as Value>::SelfType<'_>,
+    ) -> Result<Option<Kept>, Trouble> {
+        let (over, person, times, untouched_us, (used_by, cleared_by), ended_by) = row;
         if over < self.ms() {
             return Ok(None);
         }
+        let (binding, provider, label) = person;
         let (since, last_used, ends) = times;
         let binding = checked_binding(binding)?;
         let session = Session {
@@ -171,26 +211,34 @@ impl Rows<'_> {
             last_used: Timestamp::from_millis(last_used),
             ends: Timestamp::from_millis(ends),
         };
-        let (used_by, ended_by) = (used_by.to_owned(), ended_by.map(str::to_owned));
-        Ok(Some(Kept { session, binding, untouched_us, used_by, ended_by }))
+        Ok(Some(Kept {
+            session,
+            binding,
+            label: label.to_owned(),
+            untouched_us,
+            used_by: used_by.to_owned(),
+            cleared_by: cleared_by.to_owned(),
+            ended_by: ended_by.map(str::to_owned),
+        }))
     }
 
-    fn keep(&mut self, name: &str, over: u64, kept: &Kept) -> Result<(), Trouble> {
+    pub(super) fn keep(&mut self, name: &str, over: u64, kept: &Kept) -> Result<(), Trouble> {
         let session = &kept.session;
         let binding = kept.binding.to_string();
-        let person = (binding.as_str(), session.provider.as_str());
+        let person = (binding.as_str(), session.provider.as_str(), kept.label.as_str());
         let times =
             (session.since.as_millis(), session.last_used.as_millis(), session.ends.as_millis());
-        let (used_by, ended_by) = (kept.used_by.as_str(), kept.ended_by.as_deref());
+        let requests = (kept.used_by.as_str(), kept.cleared_by.as_str());
+        let row = (over, person, times, kept.untouched_us, requests, kept.ended_by.as_deref());
         self.written = true;
-        self.sessions.insert(name, (over, person, times, kept.untouched_us, used_by, ended_by))?;
+        self.sessions.insert(name, row)?;
         Ok(())
     }
 }
 
 impl Kept {
     /// When the row is over: at the session's end or when it has lain idle, whichever is first.
-    fn over(&self, idle: Duration) -> u64 {
+    pub(super) fn over(&self, idle: Duration) -> u64 {
         self.session.ends.min(self.session.last_used.plus(idle)).as_millis()
     }
 
@@ -199,6 +247,6 @@ impl Kept {
     }
 }
 
-fn session_name(key: &SessionKey) -> String {
+pub(super) fn session_name(key: &SessionKey) -> String {
     format!("{}.{}", key.subject, key.id)
 }

@@ -3,6 +3,7 @@
 -- KEYS  1 [hash]   session
 --       2 [string] subject: how often its sessions were ended, and the identity it is bound to
 --       3 [hash]   standing
+--       4 [zset]   devices: the subject's sessions
 -- ARGV  1 [string] what the caller found in the subject's key
 --       2 [string] what is to be there: the same endings, and the identity
 --       3 [string] when the claims were obtained that the caller found at the provider, ms; empty when there were none
@@ -15,11 +16,17 @@
 --      10 [string] verdict
 --      11 [string] decision
 --      12 [int]    how long the standing is kept at least, ms
+--      13 [string] id: what the session's key ends with
+--      14 [string] label
+--      15 [int]    how many sessions the subject may have, this one among them
+--      16 [int]    how long an ended session stays as a tombstone, ms
 --
 -- Returns {ms of the store's clock, 1, card, provider, last used ms, ends ms}; {ms, 0} when since the caller looked the subject's
 -- sessions were ended, or it was bound to another identity, or to none any more, or other claims at the provider were denied.
--- A session that is there already stays as it is, ended or not: a repeat that comes late brings nothing back.
-assert(#KEYS == 3 and #ARGV == 12, 'open_session.lua takes 3 keys and 12 arguments')
+-- A session that is there already stays as it is, ended or not: a repeat that comes late brings nothing back. Of the devices
+-- eight at most are looked at, those that would be over by now had they not been used: so the zset stays about as long as there are
+-- sessions, and is never gone through here.
+assert(#KEYS == 4 and #ARGV == 16, 'open_session.lua takes 4 keys and 16 arguments')
 
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -47,10 +54,32 @@ if subject ~= ARGV[2] then
   redis.call('SET', KEYS[2], ARGV[2])
 end
 
+local stem = string.sub(KEYS[1], 1, -#ARGV[13] - 1)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', ms, 'LIMIT', 0, 8)) do
+  local left = redis.call('PTTL', stem .. id)
+  if left > 0 then
+    redis.call('ZADD', KEYS[4], ms + left, id)
+  else
+    redis.call('ZREM', KEYS[4], id)
+  end
+end
+while redis.call('ZCARD', KEYS[4]) >= tonumber(ARGV[15]) do
+  local first = stem .. redis.call('ZPOPMIN', KEYS[4])[1]
+  local ends = redis.call('HGET', first, 'e')
+  if ends then
+    redis.call('HSET', first, 'x', ARGV[13], 'z', ends)
+    redis.call('HDEL', first, 'e')
+    redis.call('PEXPIRE', first, ARGV[16])
+  end
+end
+
 local ends = ms + ARGV[4]
+local over = math.min(ends, ms + ARGV[5])
 local card = string.format('%.0f %s', ms, ARGV[2])
-redis.call('HSET', KEYS[1], 'e', ends, 'c', card, 'p', ARGV[8], 'l', ms)
-redis.call('PEXPIREAT', KEYS[1], math.min(ends, ms + ARGV[5]))
+redis.call('HSET', KEYS[1], 'e', ends, 'c', card, 'p', ARGV[8], 'l', ms, 'd', ARGV[14])
+redis.call('PEXPIREAT', KEYS[1], over)
+redis.call('ZADD', KEYS[4], over, ARGV[13])
+redis.call('PEXPIRE', KEYS[4], math.max(redis.call('PTTL', KEYS[4]), ARGV[4]))
 redis.call('HSET', KEYS[3], ':i', ARGV[6], ':v', ARGV[7], ARGV[8], string.format('%s %.0f', ARGV[10], obtained),
   ARGV[8] .. ':c', ARGV[9], ARGV[8] .. ':d', ARGV[11])
 redis.call('PEXPIRE', KEYS[3], math.max(redis.call('PTTL', KEYS[3]), ARGV[12], ARGV[4]))
