@@ -29,7 +29,7 @@ use super::problem::{Code, Problem};
 
 /// The routes as metrics and logs name them, with the methods that a browser may be told of. The last stands for all that is
 /// none.
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 11] = [
     ("/", "GET"),
     ("/login", "GET"),
     ("/login/{provider}", "GET"),
@@ -38,6 +38,8 @@ const ROUTES: [(&str, &str); 9] = [
     ("/session", "GET"),
     ("/logout", "POST"),
     (EXCHANGE, "POST"),
+    ("/sessions", "GET, DELETE"),
+    ("/sessions/{id}", "DELETE"),
     ("none", "GET, POST"),
 ];
 
@@ -170,8 +172,10 @@ fn place_of(path: &str) -> usize {
         "/session" => 5,
         "/logout" => 6,
         EXCHANGE => 7,
+        "/sessions" => 8,
         _ if path.starts_with("/login/") => 2,
         _ if path.starts_with("/callback/") => 3,
+        _ if path.starts_with("/sessions/") => 9,
         _ => ROUTES.len() - 1,
     }
 }
@@ -237,7 +241,8 @@ mod tests {
     #[test]
     fn every_route_finds_its_own_name() {
         for (place, (route, _)) in ROUTES.iter().enumerate() {
-            assert_eq!(place_of(&route.replace("{provider}", "corp")), place, "{route}");
+            let path = route.replace("{provider}", "corp").replace("{id}", "x");
+            assert_eq!(place_of(&path), place, "{route}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! `sessions` or `mint`.
 
 mod cookies;
+mod devices;
 mod exchange;
 mod forwarded;
 mod gate;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Router, ServiceExt};
 use ipnet::IpNet;
 use url::Url;
@@ -57,7 +58,7 @@ pub struct Settings {
 pub struct Rooms {
     /// Begins and finishes logins.
     pub login: Login,
-    /// Looks at and ends sessions.
+    /// Looks at, lists and ends sessions.
     pub sessions: Arc<Sessions>,
     /// Makes members and tokens.
     pub mint: Mint,
@@ -99,6 +100,8 @@ pub fn service(
         .route("/token", post(token::mint))
         .route("/oauth2/token", post(exchange::exchange))
         .route("/session", get(session::show))
+        .route("/sessions", get(devices::list).delete(devices::end_others))
+        .route("/sessions/{id}", delete(devices::end))
         .route("/logout", post(session::log_out))
         .fallback(async || Problem::new(Code::NotFound, "no route"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "method"))

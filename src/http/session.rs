@@ -128,7 +128,7 @@ pub(super) async fn log_out(
 }
 
 /// The response, with the browser's session cookie taken away.
-fn forgetting(app: &App, mut response: Response) -> Response {
+pub(super) fn forgetting(app: &App, mut response: Response) -> Response {
     response.headers_mut().append(SET_COOKIE, app.cookies.forget_session());
     response
 }

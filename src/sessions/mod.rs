@@ -3,6 +3,8 @@
 //! Owns what the cookie says, and when a session is over. Does not own the login that begins it (`login`), nor the token that
 //! it is used for (`mint`), nor what a device is called (`http`).
 
+mod devices;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -87,7 +87,7 @@ async fn exchange(service: &TestService, token: &str) -> Answer {
 }
 
 /// The routes of the public listener, and the paths of [`PATHS`] that they are.
-const ROUTES: [(&str, &[&str]); 8] = [
+const ROUTES: [(&str, &[&str]); 10] = [
     ("/", &[]),
     ("/login", &[]),
     ("/login/{provider}", &[]),
@@ -95,6 +95,8 @@ const ROUTES: [(&str, &[&str]); 8] = [
     ("/token", &["session", "bearer"]),
     ("/oauth2/token", &["exchange"]),
     ("/session", &[]),
+    ("/sessions", &[]),
+    ("/sessions/{id}", &[]),
     ("/logout", &[]),
 ];
 

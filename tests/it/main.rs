@@ -17,6 +17,7 @@ mod audit;
 mod bearer;
 mod config;
 mod denials;
+mod devices;
 mod e2e_bearer;
 mod e2e_demo;
 mod e2e_keycloak;

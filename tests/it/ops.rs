@@ -179,6 +179,8 @@ async fn each_route_store_step_and_provider_call_is_timed() {
         alice.sign_in(&setup.service).await;
     }
     alice.get(&setup.url("/session")).await;
+    alice.get(&setup.url("/sessions")).await;
+    alice.send(Method::DELETE, &setup.url("/sessions/x"), &[]).await;
     alice.post(&setup.url("/token")).await;
     alice.post(&setup.url("/logout")).await;
     operator(&setup.service, "/readyz").await;
@@ -193,6 +195,8 @@ async fn each_route_store_step_and_provider_call_is_timed() {
         ("/callback/{provider}", 2.0),
         ("/token", 1.0),
         ("/session", 1.0),
+        ("/sessions", 1.0),
+        ("/sessions/{id}", 1.0),
         ("/logout", 1.0),
         ("none", 1.0),
     ] {
@@ -208,6 +212,7 @@ async fn each_route_store_step_and_provider_call_is_timed() {
         ("open_session", 2.0),
         ("use_session", 1.0),
         ("read_session", 1.0),
+        ("list_sessions", 1.0),
         ("end_session", 2.0),
         ("read_time", 1.0),
     ] {

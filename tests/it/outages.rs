@@ -20,13 +20,15 @@ use crate::support::visitor::{Answer, Visitor};
 const IN_TIME: Duration = Duration::from_secs(2);
 
 /// Every route that asks the store or tells of it.
-const ROUTES: [&str; 9] = [
+const ROUTES: [&str; 11] = [
     "GET /",
     "GET /login",
     "GET /login/fake",
     "GET /callback/fake",
     "POST /token",
     "GET /session",
+    "GET /sessions",
+    "DELETE /sessions",
     "POST /logout",
     "GET /readyz",
     "GET /livez",
@@ -57,7 +59,14 @@ impl Stage {
         for _ in 0..2 {
             somebody.sign_in(&self.service).await;
         }
-        for route in ["POST /token", "GET /session", "GET /readyz", "POST /logout"] {
+        for route in [
+            "POST /token",
+            "GET /session",
+            "GET /sessions",
+            "DELETE /sessions",
+            "GET /readyz",
+            "POST /logout",
+        ] {
             self.ask(&mut somebody, route).await;
         }
     }
@@ -292,6 +301,8 @@ async fn a_request_asks_the_store_as_often_as_it_must_and_no_more() {
         assert_eq!(counted(&mut alice, "POST /token").await, 1, "a token");
     }
     assert_eq!(counted(&mut alice, "GET /session").await, 1);
+    assert_eq!(counted(&mut alice, "GET /sessions").await, 1);
+    assert_eq!(counted(&mut alice, "DELETE /sessions").await, 2);
     assert_eq!(counted(&mut alice, "GET /").await, 1);
     assert_eq!(counted(&mut alice, "POST /logout").await, 1);
     for route in ["GET /", "POST /token", "GET /session", "POST /logout", "GET /livez"] {

@@ -231,7 +231,7 @@ async fn no_method_shows_anything_before_somebody_is_signed_in() {
         Method::OPTIONS,
         Method::PATCH,
     ] {
-        for path in ["/session", "/token"] {
+        for path in ["/session", "/sessions", "/sessions/x", "/token"] {
             let answer = stranger.send(method.clone(), &setup.url(path), &[]).await;
             assert!(!answer.status.is_success(), "{method} {path}: {answer:?}");
             assert!(!answer.body.contains("identity"), "{method} {path}: {answer:?}");

@@ -219,6 +219,9 @@ impl Stage {
             (Method::GET, callback),
             (Method::POST, "/token"),
             (Method::GET, "/session"),
+            (Method::GET, "/sessions"),
+            (Method::DELETE, "/sessions/x"),
+            (Method::DELETE, "/sessions"),
             (Method::POST, "/logout"),
         ] {
             for accept in ["*/*", "text/html"] {
