@@ -121,7 +121,7 @@ impl Sessions {
     }
 
     /// Opens a session for `member` on a new device, which its owner will know by `label`, with a secret that nobody had before. Of
-    /// more than 10,000 sessions of one subject, the one that would lie idle first ends.
+    /// more than 10,000 sessions of one subject, one ends: about the one that would lie idle first.
     ///
     /// # Errors
     ///

@@ -33,7 +33,8 @@ pub struct NewSession {
     pub idle: Duration,
     /// What its owner knows the device by.
     pub label: String,
-    /// How many sessions the subject may have, this one among them; at least 1. One more ends the one that would lie idle first.
+    /// How many sessions the subject may have, this one among them; at least 1. One more ends the one that would be
+    /// over first, had none been used since it was last looked at.
     pub most: u32,
     /// What the login showed; of the key's subject.
     pub standing: NewStanding,
