@@ -124,7 +124,7 @@ impl Bindings {
     ///
     /// [`StoreError`], any.
     pub async fn owner(&self, identity: &Identity) -> Result<Option<Owner>, StoreError> {
-        Ok(self.store.find_subject(identity).await?.value)
+        Ok(self.store.find_subject(identity).await?.value.owner)
     }
 
     /// Gives `identity` to `to`, as only an operator may, and says whose it was. All sessions of both subjects end; an identity that

@@ -5,7 +5,7 @@
 //! all four again finish it.
 
 use super::measure::Step;
-use super::{Backend, Binding, Claim, Dated, Found, Owner, Store, StoreError};
+use super::{Backend, Binding, Claim, Dated, Found, Store, StoreError, Whose};
 use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
 
 impl Store {
@@ -22,19 +22,16 @@ impl Store {
         step!(self, find_identity(subject, provider))
     }
 
-    /// Whose `identity` is; `None` when nobody has claimed it.
+    /// Whose `identity` is, and whether it is blocked.
     ///
     /// # Errors
     ///
     /// [`StoreError`], any.
-    pub async fn find_subject(
-        &self,
-        identity: &Identity,
-    ) -> Result<Dated<Option<Owner>>, StoreError> {
+    pub async fn find_subject(&self, identity: &Identity) -> Result<Dated<Whose>, StoreError> {
         step!(self, find_subject(identity))
     }
 
-    /// Claims `identity` for `subject`, for ever; the first claim wins. While it is moved nobody's does.
+    /// Claims `identity` for `subject`, for ever; the first claim wins. While it is moved or blocked nobody's does.
     ///
     /// # Errors
     ///
@@ -48,7 +45,7 @@ impl Store {
     }
 
     /// Binds `subject`, of whom `found` was found, to `identity`, which was claimed for it; `false` when something else than that
-    /// or this is true of it by now. Ends no session.
+    /// or this is true of it by now, or its identity is blocked. Ends no session.
     ///
     /// # Errors
     ///
@@ -63,7 +60,7 @@ impl Store {
     }
 
     /// Begins to move `identity` to another subject: from now on nobody can claim it. `true` when it is on its way there or has
-    /// arrived; `false` when it is neither `from`'s nor `to`'s, or on its way elsewhere.
+    /// arrived; `false` when it is neither `from`'s nor `to`'s, on its way elsewhere, or blocked.
     ///
     /// # Errors
     ///
@@ -78,7 +75,8 @@ impl Store {
     }
 
     /// Takes `identity` from `from`, if that is what it is bound to, and ends all its sessions; one that is about to be opened is
-    /// [`Overtaken`](super::OpenedSession::Overtaken). Comes after [`Store::begin_move`].
+    /// [`Overtaken`](super::OpenedSession::Overtaken). `false` when `identity` is blocked as `from`'s: it stays so. Comes after
+    /// [`Store::begin_move`].
     ///
     /// # Errors
     ///
@@ -87,12 +85,12 @@ impl Store {
         &self,
         from: &SubjectKey,
         identity: &Identity,
-    ) -> Result<Dated<()>, StoreError> {
+    ) -> Result<Dated<bool>, StoreError> {
         step!(self, retire_subject(from, identity))
     }
 
     /// Makes `identity` the subject's that it is on its way to. `true` when it is `to`'s, now or since before; `false` when it is
-    /// not on its way there. Comes after [`Store::retire_subject`].
+    /// not on its way there, or blocked. Comes after [`Store::retire_subject`].
     ///
     /// # Errors
     ///
@@ -107,8 +105,8 @@ impl Store {
 
     /// Binds `to` to the identity that was moved to it, whatever it was bound to, and ends its sessions, as
     /// [`Store::retire_subject`] does. `endings` is how often they had been ended before [`Store::finish_move`], or before the
-    /// identity was found to be `to`'s. `false` when they were ended since: the identity may have been moved on by then; the whole
-    /// move again tells.
+    /// identity was found to be `to`'s. `false` when they were ended since, or its identity is blocked: the identity may have been
+    /// moved on by then; the whole move again tells.
     ///
     /// # Errors
     ///

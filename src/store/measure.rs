@@ -38,6 +38,9 @@ steps!(
     retire_subject,
     finish_move,
     bind_subject,
+    mark_identity,
+    mark_subject,
+    end_all_sessions,
     open_session,
     use_session,
     read_session,
@@ -52,6 +55,7 @@ steps!(
     find_denial,
     list_standings,
     read_time,
+    wait_for_replicas,
     examine,
 );
 

@@ -19,6 +19,7 @@ mod embedded;
 mod error;
 mod identities;
 mod measure;
+mod operators;
 mod redis;
 mod sessions;
 mod standings;
@@ -38,8 +39,8 @@ pub use error::{OpenError, StoreError};
 use measure::{Step, StepMetrics};
 pub use steps::{
     Allowance, Binding, Claim, Cursor, EndedSession, Found, Health, Judged, ListedSession,
-    NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, Rate, Session,
-    SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict,
+    NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, Rate, Replicas,
+    Session, SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict, Whose,
 };
 
 /// Where things are kept.
@@ -155,6 +156,16 @@ impl Store {
     /// [`StoreError`], any.
     pub async fn read_time(&self) -> Result<Dated<()>, StoreError> {
         step!(self, read_time())
+    }
+
+    /// Waits until each replica of the store has everything that was written before, or does not answer in time. A store without
+    /// replicas has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn wait_for_replicas(&self) -> Result<Dated<Replicas>, StoreError> {
+        step!(self, wait_for_replicas())
     }
 
     /// How the store is set up, for `check`.

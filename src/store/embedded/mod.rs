@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use super::steps::{
     Allowance, Binding, Claim, Cursor, EndedSession, Found, Health, ListedSession, NewLogin,
-    NewSession, NewStanding, OpenedSession, Owner, Page, Rate, Session, SessionKey, Standing,
-    TakenLogin, UseTerms, UsedSession, Verdict,
+    NewSession, NewStanding, OpenedSession, Page, Rate, Replicas, Session, SessionKey, Standing,
+    TakenLogin, UseTerms, UsedSession, Verdict, Whose,
 };
 use super::{Dated, Fault, OpenError};
 use tokio::sync::oneshot;
@@ -112,10 +112,7 @@ impl Embedded {
         self.run(move |rows| rows.find_identity(&subject, provider.as_ref())).await
     }
 
-    pub(super) async fn find_subject(
-        &self,
-        identity: &Identity,
-    ) -> Result<Dated<Option<Owner>>, Fault> {
+    pub(super) async fn find_subject(&self, identity: &Identity) -> Result<Dated<Whose>, Fault> {
         let identity = identity.clone();
         self.run(move |rows| rows.find_subject(&identity)).await
     }
@@ -153,7 +150,7 @@ impl Embedded {
         &self,
         from: &SubjectKey,
         identity: &Identity,
-    ) -> Result<Dated<()>, Fault> {
+    ) -> Result<Dated<bool>, Fault> {
         let (from, identity) = (*from, identity.clone());
         self.run(move |rows| rows.retire_subject(&from, &identity)).await
     }
@@ -175,6 +172,30 @@ impl Embedded {
     ) -> Result<Dated<bool>, Fault> {
         let (to, identity) = (*to, identity.clone());
         self.run(move |rows| rows.bind_subject(&to, &identity, endings)).await
+    }
+
+    pub(super) async fn mark_identity(
+        &self,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Dated<Whose>, Fault> {
+        let identity = identity.clone();
+        self.run(move |rows| rows.mark_identity(&identity, blocked)).await
+    }
+
+    pub(super) async fn mark_subject(
+        &self,
+        subject: &SubjectKey,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Dated<()>, Fault> {
+        let (subject, identity) = (*subject, identity.clone());
+        self.run(move |rows| rows.mark_subject(&subject, &identity, blocked)).await
+    }
+
+    pub(super) async fn end_all_sessions(&self, subject: &SubjectKey) -> Result<Dated<()>, Fault> {
+        let subject = *subject;
+        self.run(move |rows| rows.end_all_sessions(&subject)).await
     }
 
     pub(super) async fn open_session(
@@ -301,6 +322,11 @@ impl Embedded {
 
     pub(super) async fn read_time(&self) -> Result<Dated<()>, Fault> {
         self.run(|_| Ok(())).await
+    }
+
+    /// There are none.
+    pub(super) async fn wait_for_replicas(&self) -> Result<Dated<Replicas>, Fault> {
+        self.run(|_| Ok(Replicas { there: 0, have_it: 0 })).await
     }
 
     pub(super) async fn examine(&self) -> Result<Dated<Health>, Fault> {

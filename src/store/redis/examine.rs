@@ -26,10 +26,10 @@ pub(super) async fn examine(redis: &Redis) -> Result<Dated<Health>, Fault> {
 }
 
 /// The answer to `INFO`: lines of `name:value`.
-struct Info(String);
+pub(super) struct Info(pub(super) String);
 
 impl Info {
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
     }
 }
@@ -68,7 +68,7 @@ fn judge(info: &Info, snapshots: Option<&str>) -> Health {
     match (info.get("aof_enabled"), snapshots) {
         (Some("1"), _) => {}
         (_, Some("")) => warnings.push(
-            "the server keeps nothing on disk: a restart ends all sessions and forgets who has which identity; \
+            "the server keeps nothing on disk: a restart ends all sessions and forgets who has which identity and who is blocked; \
              set appendonly to yes"
                 .to_owned(),
         ),

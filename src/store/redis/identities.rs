@@ -3,7 +3,7 @@
 use super::script::Answer;
 use super::{Redis, checked_binding, checked_brief, keys};
 use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
-use crate::store::steps::{Binding, Claim, Found, Owner};
+use crate::store::steps::{Binding, Claim, Found, Owner, Whose};
 use crate::store::{Dated, Fault};
 
 impl Redis {
@@ -24,14 +24,11 @@ impl Redis {
     pub(in crate::store) async fn find_subject(
         &self,
         identity: &Identity,
-    ) -> Result<Dated<Option<Owner>>, Fault> {
+    ) -> Result<Dated<Whose>, Fault> {
         let call = self.scripts.find_subject.call(1).text(keys::claim(identity));
         let mut answer = call.run(&self.link).await?;
-        let owner = match read_subject(&mut answer)? {
-            Some(subject) => Some(Owner { subject, moving_to: read_subject(&mut answer)? }),
-            None => None,
-        };
-        Ok(answer.dated(owner))
+        let whose = read_whose(&mut answer)?;
+        Ok(answer.dated(whose))
     }
 
     pub(in crate::store) async fn claim_identity(
@@ -42,7 +39,11 @@ impl Redis {
         let call = self.scripts.claim_identity.call(1).text(keys::claim(identity));
         let call = call.text(subject.key()).arg(subject.issuer()).arg(subject.value());
         let mut answer = call.run(&self.link).await?;
-        let claim = if answer.number()? == 1 { Claim::Ours } else { Claim::Anothers };
+        let claim = match answer.number()? {
+            1 => Claim::Ours,
+            2 => Claim::Blocked,
+            _ => Claim::Anothers,
+        };
         Ok(answer.dated(claim))
     }
 
@@ -75,10 +76,11 @@ impl Redis {
         &self,
         from: &SubjectKey,
         identity: &Identity,
-    ) -> Result<Dated<()>, Fault> {
+    ) -> Result<Dated<bool>, Fault> {
         let call = self.scripts.retire_subject.call(1).text(keys::subject(from));
-        let answer = call.text(identity).run(&self.link).await?;
-        Ok(answer.dated(()))
+        let mut answer = call.text(identity).run(&self.link).await?;
+        let retired = answer.number()? == 1;
+        Ok(answer.dated(retired))
     }
 
     pub(in crate::store) async fn finish_move(
@@ -104,6 +106,44 @@ impl Redis {
         let bound = answer.number()? == 1;
         Ok(answer.dated(bound))
     }
+
+    pub(in crate::store) async fn mark_identity(
+        &self,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Dated<Whose>, Fault> {
+        let call = self.scripts.mark_identity.call(1).text(keys::claim(identity));
+        let mut answer = call.arg(u8::from(blocked)).run(&self.link).await?;
+        let whose = read_whose(&mut answer)?;
+        Ok(answer.dated(whose))
+    }
+
+    pub(in crate::store) async fn mark_subject(
+        &self,
+        subject: &SubjectKey,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Dated<()>, Fault> {
+        let call = self.scripts.mark_subject.call(1).text(keys::subject(subject));
+        let answer = call.text(identity).arg(u8::from(blocked)).run(&self.link).await?;
+        Ok(answer.dated(()))
+    }
+
+    pub(in crate::store) async fn end_all_sessions(
+        &self,
+        subject: &SubjectKey,
+    ) -> Result<Dated<()>, Fault> {
+        let call = self.scripts.end_all_sessions.call(1).text(keys::subject(subject));
+        let answer = call.run(&self.link).await?;
+        Ok(answer.dated(()))
+    }
+}
+
+/// The next five values: whether an identity is blocked, and whose it is.
+fn read_whose(answer: &mut Answer) -> Result<Whose, Fault> {
+    let blocked = answer.number()? == 1;
+    let (subject, moving_to) = (read_subject(answer)?, read_subject(answer)?);
+    Ok(Whose { owner: subject.map(|subject| Owner { subject, moving_to }), blocked })
 }
 
 /// The next two values, a subject's issuer and value, or `None` when there are none.

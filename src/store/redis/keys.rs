@@ -3,13 +3,14 @@
 //! | key | type | slot | content | life |
 //! |---|---|---|---|---|
 //! | `vestibule:login:{<digest of state>}` | hash | its own | `p` provider, `b` digest of the browser's binding secret, `u` where the browser goes afterwards, `k` the request that took it | 15 minutes, taken or not |
-//! | `vestibule:claim:{<identity>}` | hash | its own | `k` subject key, `i` issuer, `v` value of the subject claim: whose the identity is; while it is moved, `mk`, `mi`, `mv`: the same of the subject that it goes to | for ever |
-//! | `vestibule:subject:{<subject key>}` | string | the subject's | how often all its sessions were ended, a space, and the identity that it is bound to, if any | for ever |
+//! | `vestibule:claim:{<identity>}` | hash | its own | `k` subject key, `i` issuer, `v` value of the subject claim: whose the identity is; while it is moved, `mk`, `mi`, `mv`: the same of the subject that it goes to; `b` while it is blocked, which may stand alone | for ever, `b` alone until it is unblocked |
+//! | `vestibule:subject:{<subject key>}` | string | the subject's | how often all its sessions were ended, a space, and the identity that it is bound to, if any, with `!` before it while that is blocked | for ever |
 //! | `vestibule:standing:{<subject key>}` | hash | the subject's | `:i` issuer, `:v` value of the subject claim; for each provider `<provider>` brief: the policy's mark, `a` and the seconds that a token may last or `d` and a denial's reference, when the claims were obtained ms, parted by spaces; `<provider>:c` claims; `<provider>:d` decision | to the end of the last session, or longer as configured |
 //! | `vestibule:session:{<subject key>}:<digest of its secret>` | hash | the subject's | `e` ends ms, `c` card: since ms, a space, and what the subject's key held when it began: once that holds anything else, the session is over; `p` provider, `l` last used ms, to a 128th of the idle time, `t` when its limit is untouched again µs, `r` the request counted last, `d` what its owner knows the device by, `o` the request that ended all others; of an ended one `x` the request that ended it, and `z` instead of `e` | to its end or the end of its idle time, whichever is first; a minute once `x` is there |
 //! | `vestibule:devices:{<subject key>}` | zset | the subject's | the digest of each session's secret, by when the session is over, ms, as far as was known when it was looked at last: later only, if it has been used since. What is ended is taken out at once, what is gone after it lay idle, or after an operator ended all sessions, by later steps | as long as the last session to be opened may last |
 //! | `vestibule:denial:<reference>` | string | its own | why somebody was denied | as configured |
 //! | `vestibule:limit:<bucket>` | hash | its own | `t` when it is untouched again µs, `r` the request counted last | until it is untouched again |
+//! | `vestibule:replicas` | string | its own | nothing: written before replicas are waited for | a minute |
 //!
 //! Field names are one letter because the session is read with every token. Times are of the server's own clock. In a cluster,
 //! what is between braces decides the slot, and one script touches one slot. The scripts that go through a subject's devices put the
@@ -21,6 +22,9 @@ use crate::ids::{Digest, Identity, Reference, SubjectKey};
 use crate::store::SessionKey;
 
 const STANDING: &str = "vestibule:standing:{";
+
+/// What is written last of all that replicas are waited for. Holds nothing.
+pub(super) const REPLICAS: &str = "vestibule:replicas";
 
 /// A login under way.
 pub(super) fn login(id: &Digest) -> impl Display {

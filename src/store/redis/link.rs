@@ -92,6 +92,11 @@ impl Link {
         })
     }
 
+    /// A connection for the caller alone, which ends with it.
+    pub(super) async fn another(&self) -> RedisResult<MultiplexedConnection> {
+        self.client.get_multiplexed_async_connection_with_config(&self.config).await
+    }
+
     /// Gives the connection up after a step that had no answer in time, so that the next step makes a new one: the peer may
     /// have vanished without a word. A connection younger than half of that step stays: another step made it meanwhile.
     pub(super) fn suspect(&self) {

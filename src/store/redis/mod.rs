@@ -7,6 +7,7 @@ mod examine;
 mod identities;
 mod keys;
 mod link;
+mod replicas;
 mod script;
 mod sessions;
 mod standings;
@@ -61,6 +62,9 @@ scripts!(
     retire_subject,
     finish_move,
     bind_subject,
+    mark_identity,
+    mark_subject,
+    end_all_sessions,
     open_session,
     use_session,
     read_session,

@@ -13,6 +13,8 @@ pub struct Binding {
     pub endings: u64,
     /// The identity that it is bound to; `None` before its first session, and after a move took it away.
     pub identity: Option<Identity>,
+    /// Whether an operator blocked that identity: until it is unblocked, no session of the subject begins.
+    pub blocked: bool,
 }
 
 /// What is found of a subject before it signs in.
@@ -27,7 +29,7 @@ pub struct Found {
 impl Binding {
     /// The same, bound to `identity`.
     pub(in crate::store) fn to(&self, identity: &Identity) -> Self {
-        Self { endings: self.endings, identity: Some(identity.clone()) }
+        Self { endings: self.endings, identity: Some(identity.clone()), blocked: false }
     }
 
     /// The same with all sessions ended once more.
@@ -37,19 +39,26 @@ impl Binding {
 
     /// Reads what [`Display`] wrote; `None` for anything else.
     pub(in crate::store) fn read(text: &str) -> Option<Self> {
-        let (endings, identity) = text.split_once(' ')?;
-        let identity = match identity {
-            "" => None,
+        let (endings, rest) = text.split_once(' ')?;
+        let blocked = rest.strip_prefix(BLOCKED);
+        let identity = match blocked.unwrap_or(rest) {
+            "" if blocked.is_none() => None,
             identity => Some(Identity::parse(identity).ok()?),
         };
-        Some(Self { endings: endings.parse().ok()?, identity })
+        Some(Self { endings: endings.parse().ok()?, identity, blocked: blocked.is_some() })
     }
 }
 
-/// How both stores keep it: the endings, a space, the identity if there is one.
+/// Stands before an identity that is blocked, and is no character of one.
+const BLOCKED: char = '!';
+
+/// How both stores keep it: the endings, a space, the identity if there is one, with [`BLOCKED`] before it if it is.
 impl Display for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.endings)?;
+        if self.blocked {
+            write!(f, "{BLOCKED}")?;
+        }
         self.identity.iter().try_for_each(|identity| f.write_str(identity.as_str()))
     }
 }
@@ -60,11 +69,22 @@ mod tests {
 
     #[test]
     fn a_binding_is_read_as_it_was_written_and_nothing_else_is() {
-        for identity in [None, Some(Identity::parse("alice").unwrap())] {
-            let binding = Binding { endings: 12, identity };
+        let alice = || Some(Identity::parse("alice").unwrap());
+        for (identity, blocked) in [(None, false), (alice(), false), (alice(), true)] {
+            let binding = Binding { endings: 12, identity, blocked };
             assert_eq!(Binding::read(&binding.to_string()), Some(binding));
         }
-        for bad in ["", "12", "alice", "x alice", "-1 alice", "1 no/identity", "1  alice"] {
+        for bad in [
+            "",
+            "12",
+            "alice",
+            "x alice",
+            "-1 alice",
+            "1 no/identity",
+            "1  alice",
+            "1 !",
+            "1 !!alice",
+        ] {
             assert_eq!(Binding::read(bad), None, "{bad}");
         }
     }

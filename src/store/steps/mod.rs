@@ -88,15 +88,35 @@ pub enum Claim {
     Ours,
     /// Another subject's, or on its way to another: nobody's to claim.
     Anothers,
+    /// The claiming subject's, or nobody's; but an operator blocked it, and nothing is written.
+    Blocked,
 }
 
-/// Whose an identity is.
+/// Whose an identity is, and whether anybody may come in as it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// Whose it is; `None` when nobody has claimed it.
+    pub owner: Option<Owner>,
+    /// Whether an operator blocked it, whosever it is or will be.
+    pub blocked: bool,
+}
+
+/// The subject that has an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The subject that claimed it, or that it was moved to.
     pub subject: Subject,
     /// Where it is on its way to; meanwhile nobody can claim it.
     pub moving_to: Option<Subject>,
+}
+
+/// Which replicas of the store have what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    /// How many there are.
+    pub there: u64,
+    /// How many of them have it.
+    pub have_it: u64,
 }
 
 /// What an operator should know about how the store is set up.

@@ -29,7 +29,10 @@ enum Step {
     RetireSubject { from: u8, what: u8 },
     FinishMove { what: u8, to: u8 },
     BindSubject { to: u8, what: u8, endings: u8 },
-    BindIdentity { who: u8, endings: u8, found: Option<u8>, what: u8 },
+    BindIdentity { who: u8, endings: u8, found: Option<(u8, bool)>, what: u8 },
+    MarkIdentity { what: u8, blocked: bool },
+    MarkSubject { who: u8, what: u8, blocked: bool },
+    EndAllSessions { who: u8 },
     OpenSession { who: u8, secret: u8, what: u8, bound: bool, stale: bool, shown: Shown },
     KeepStanding { who: u8, shown: Shown },
     ReadStanding { who: u8, at: u8 },
@@ -96,6 +99,7 @@ fn shown() -> impl Strategy<Value = Shown> {
 /// Steps about whose an identity is, and about what is remembered of whom.
 fn step_of_members() -> impl Strategy<Value = Step> {
     let (two, three) = (0..2_u8, 0..3_u8);
+    let found = proptest::option::of((three.clone(), any::<bool>()));
     prop_oneof![
         three.clone().prop_map(|what| Step::FindSubject { what }),
         (three.clone(), two.clone(), two.clone()).prop_map(|(what, from, to)| Step::BeginMove {
@@ -107,9 +111,14 @@ fn step_of_members() -> impl Strategy<Value = Step> {
         (three.clone(), two.clone()).prop_map(|(what, to)| Step::FinishMove { what, to }),
         (two.clone(), three.clone(), three.clone())
             .prop_map(|(to, what, endings)| Step::BindSubject { to, what, endings }),
-        (two.clone(), three.clone(), proptest::option::of(three.clone()), three.clone()).prop_map(
+        (two.clone(), three.clone(), found, three.clone()).prop_map(
             |(who, endings, found, what)| Step::BindIdentity { who, endings, found, what }
         ),
+        (three.clone(), any::<bool>())
+            .prop_map(|(what, blocked)| Step::MarkIdentity { what, blocked }),
+        (two.clone(), three.clone(), any::<bool>())
+            .prop_map(|(who, what, blocked)| Step::MarkSubject { who, what, blocked }),
+        two.clone().prop_map(|who| Step::EndAllSessions { who }),
         (two.clone(), shown()).prop_map(|(who, shown)| Step::KeepStanding { who, shown }),
         (two.clone(), two.clone()).prop_map(|(who, at)| Step::ReadStanding { who, at }),
         (two.clone(), two, any::<bool>(), shown())
@@ -261,8 +270,8 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
             format!("{:?}", store.claim_identity(&what, &who).await.unwrap().value)
         }
         Step::FindSubject { what } => {
-            let owner = store.find_subject(&identity(&what.to_string())).await.unwrap().value;
-            format!("{owner:?}")
+            let whose = store.find_subject(&identity(&what.to_string())).await.unwrap().value;
+            format!("{whose:?}")
         }
         Step::BeginMove { what, from, to } => {
             let (what, from, to) = (identity(&what.to_string()), someone(from), someone(to));
@@ -282,9 +291,23 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
         }
         Step::BindIdentity { who, endings, found, what } => {
             let identity_of = |what: u8| identity(&what.to_string());
-            let found = Binding { endings: endings.into(), identity: found.map(identity_of) };
+            let blocked = found.is_some_and(|(_, blocked)| blocked);
+            let identity = found.map(|(what, _)| identity_of(what));
+            let found = Binding { endings: endings.into(), identity, blocked };
             let (who, what) = (someone(who).key(), identity_of(what));
             store.bind_identity(&who, &found, &what).await.unwrap().value.to_string()
+        }
+        Step::MarkIdentity { what, blocked } => {
+            let what = identity(&what.to_string());
+            format!("{:?}", store.mark_identity(&what, blocked).await.unwrap().value)
+        }
+        Step::MarkSubject { who, what, blocked } => {
+            let (who, what) = (someone(who).key(), identity(&what.to_string()));
+            format!("{:?}", store.mark_subject(&who, &what, blocked).await.unwrap().value)
+        }
+        Step::EndAllSessions { who } => {
+            let who = someone(who).key();
+            format!("{:?}", store.end_all_sessions(&who).await.unwrap().value)
         }
         Step::OpenSession { who, secret, what, bound, stale, shown } => {
             let what = identity(&what.to_string());

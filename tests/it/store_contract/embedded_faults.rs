@@ -112,7 +112,7 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
         let (session, decision) = kept.unwrap();
         assert_eq!((session.identity, decision), (identity(&who), new_standing(&who).decision));
         let moved = identity(&format!("moved-{number}"));
-        let owner = store.find_subject(&moved).await.unwrap().value.unwrap();
+        let owner = store.find_subject(&moved).await.unwrap().value.owner.unwrap();
         assert_eq!((owner.subject, owner.moving_to), (subject(&who), Some(subject("new"))));
         let ended =
             store.read_session(&session_key(&who, "ended"), super::HOUR).await.unwrap().value;

@@ -1,6 +1,6 @@
 //! Whose an identity is, and which identity somebody has.
 
-use vestibule::inside::store::{Binding, Claim, NewSession, OpenedSession, Owner, Store};
+use vestibule::inside::store::{Binding, Claim, NewSession, OpenedSession, Owner, Store, Whose};
 
 use super::{all_at_once, bound, find, identity, new_session, open, subject};
 
@@ -96,8 +96,8 @@ pub async fn twenty_bindings_at_once_have_one_winner(store: &Store) {
 pub async fn whose_an_identity_is_can_be_asked(store: &Store) {
     claim(store, "alice", "ä \"1\"\r\n\0").await;
 
-    let owner = store.find_subject(&identity("alice")).await.unwrap().value;
+    let owner = store.find_subject(&identity("alice")).await.unwrap().value.owner;
 
     assert_eq!(owner, Some(Owner { subject: subject("ä \"1\"\r\n\0"), moving_to: None }));
-    assert_eq!(store.find_subject(&identity("Alice")).await.unwrap().value, None);
+    assert_eq!(store.find_subject(&identity("Alice")).await.unwrap().value, Whose::default());
 }

@@ -1,6 +1,7 @@
 //! The store's contract: what each step promises, held against both stores; then what breaks, on each in its own way.
 
 mod alike;
+mod blocks;
 mod devices;
 mod embedded_faults;
 mod identities;
@@ -146,6 +147,22 @@ on_both_stores! {
         one_who_is_bound_to_another_identity_keeps_it,
         a_denied_login_brings_no_session_back,
         whenever_logins_and_a_move_meet_two_subjects_never_share,
+    }
+    blocks {
+        a_block_ends_all_sessions_and_lets_none_begin,
+        after_an_unblock_the_subject_signs_in_again_and_no_old_session_lives,
+        an_identity_that_nobody_has_can_be_blocked,
+        an_identity_that_is_claimed_and_not_bound_can_be_blocked,
+        a_block_again_ends_nothing_more,
+        each_step_of_a_block_may_come_twice,
+        a_block_that_stopped_anywhere_keeps_out_and_is_finished_by_the_same_steps,
+        a_login_that_a_block_overtakes_opens_nothing,
+        a_blocked_identity_is_not_moved,
+        a_block_in_the_middle_of_a_move_holds_and_the_move_is_made_after_it,
+        an_end_of_all_sessions_lets_everybody_sign_in_again,
+        whenever_blocks_and_their_ends_meet_both_marks_say_the_same,
+        whenever_logins_and_a_block_meet_nobody_is_in_afterwards,
+        a_store_without_replicas_waits_for_none,
     }
 }
 

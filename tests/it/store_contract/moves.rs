@@ -14,7 +14,7 @@ use super::{
 };
 
 /// A move under way: an operator's command, a step at a time.
-struct Move {
+pub(super) struct Move {
     what: Identity,
     from: String,
     to: String,
@@ -24,23 +24,20 @@ struct Move {
 
 impl Move {
     /// Of the identity `what` from one to another.
-    fn new(what: &str, from: &str, to: &str) -> Self {
+    pub(super) fn new(what: &str, from: &str, to: &str) -> Self {
         let (from, to) = (from.to_owned(), to.to_owned());
         Self { what: identity(what), from, to, done: 0, endings: 0 }
     }
 
     /// Takes the next step; `false` when the move goes no further.
-    async fn step(&mut self, store: &Store) -> bool {
+    pub(super) async fn step(&mut self, store: &Store) -> bool {
         let (what, from, to) = (&self.what, subject(&self.from).key(), subject(&self.to));
         let goes_on = match self.done {
             0 => {
                 self.endings = find(store, &self.to).await.binding.endings;
                 store.begin_move(what, &from, &to).await.unwrap().value
             }
-            1 => {
-                store.retire_subject(&from, what).await.unwrap();
-                true
-            }
+            1 => store.retire_subject(&from, what).await.unwrap().value,
             2 => store.finish_move(what, &to).await.unwrap().value,
             3 => store.bind_subject(&to.key(), what, self.endings).await.unwrap().value,
             _ => return false,
@@ -50,7 +47,7 @@ impl Move {
     }
 
     /// Takes all steps; whether it came to its end.
-    async fn run(mut self, store: &Store) -> bool {
+    pub(super) async fn run(mut self, store: &Store) -> bool {
         while self.done < 4 && self.step(store).await {}
         self.done == 4 && self.bound(store).await
     }
@@ -61,7 +58,7 @@ impl Move {
 }
 
 /// A login under way: somebody whose identity rule yields `what`.
-struct Login {
+pub(super) struct Login {
     who: String,
     what: Identity,
     secret: String,
@@ -72,7 +69,7 @@ struct Login {
 }
 
 impl Login {
-    fn new(who: &str, what: &str, secret: &str) -> Self {
+    pub(super) fn new(who: &str, what: &str, secret: &str) -> Self {
         Self {
             who: who.to_owned(),
             what: identity(what),
@@ -85,7 +82,7 @@ impl Login {
     }
 
     /// Takes the next step; `false` when the login is over.
-    async fn step(&mut self, store: &Store) -> bool {
+    pub(super) async fn step(&mut self, store: &Store) -> bool {
         match &self.found {
             _ if self.done => {}
             None => {
@@ -96,7 +93,7 @@ impl Login {
             Some(found) if found.binding.identity.is_none() && !self.claimed => {
                 let claim = store.claim_identity(&self.what, &subject(&self.who)).await.unwrap();
                 self.claimed = true;
-                self.done = claim.value == Claim::Anothers;
+                self.done = claim.value != Claim::Ours;
             }
             Some(found) => {
                 let new = NewSession {
@@ -114,13 +111,13 @@ impl Login {
     }
 
     /// Takes all steps; the session, if one was opened.
-    async fn run(mut self, store: &Store) -> Option<SessionKey> {
+    pub(super) async fn run(mut self, store: &Store) -> Option<SessionKey> {
         while self.step(store).await {}
         self.opened
     }
 }
 
-async fn used(store: &Store, key: &SessionKey) -> Option<Session> {
+pub(super) async fn used(store: &Store, key: &SessionKey) -> Option<Session> {
     match store.use_session(key, &AT_EASE, RequestId::unique()).await.unwrap().value {
         UsedSession::Live(session, _) => Some(session),
         UsedSession::Ended => None,
@@ -128,23 +125,23 @@ async fn used(store: &Store, key: &SessionKey) -> Option<Session> {
     }
 }
 
-async fn claim(store: &Store, what: &str, who: &str) -> Claim {
+pub(super) async fn claim(store: &Store, what: &str, who: &str) -> Claim {
     store.claim_identity(&identity(what), &subject(who)).await.unwrap().value
 }
 
-async fn owner(store: &Store, what: &str) -> Option<(String, Option<String>)> {
-    let owner = store.find_subject(&identity(what)).await.unwrap().value;
+pub(super) async fn owner(store: &Store, what: &str) -> Option<(String, Option<String>)> {
+    let owner = store.find_subject(&identity(what)).await.unwrap().value.owner;
     owner.map(|Owner { subject, moving_to }| {
         (subject.value().to_owned(), moving_to.map(|to| to.value().to_owned()))
     })
 }
 
-fn key(who: &str) -> SubjectKey {
+pub(super) fn key(who: &str) -> SubjectKey {
     subject(who).key()
 }
 
 /// Opens a session of `who` right now.
-async fn sign_in(store: &Store, who: &str, what: &str, secret: &str) -> SessionKey {
+pub(super) async fn sign_in(store: &Store, who: &str, what: &str, secret: &str) -> SessionKey {
     Login::new(who, what, secret).run(store).await.expect("whom nobody overtakes gets in")
 }
 
@@ -272,7 +269,7 @@ pub async fn a_move_that_stopped_anywhere_is_finished_by_the_same_steps(store: &
 }
 
 /// Both steps that a login takes before it opens a session, without the session.
-async fn about_to_open(store: &Store, who: &str, what: &str) -> Login {
+pub(super) async fn about_to_open(store: &Store, who: &str, what: &str) -> Login {
     let mut login = Login::new(who, what, "late");
     assert!(login.step(store).await);
     if login.found.as_ref().is_some_and(|found| found.binding.identity.is_none()) {
@@ -340,7 +337,8 @@ pub async fn of_two_sessions_around_an_ending_in_one_millisecond_only_the_later_
     store: &Store,
 ) {
     let new = |endings, name: String| {
-        let binding = Binding { endings, identity: (endings > 0).then(|| identity("alice")) };
+        let identity = (endings > 0).then(|| identity("alice"));
+        let binding = Binding { endings, identity, blocked: false };
         let found = Found { binding, obtained: None };
         NewSession { found, ..new_session("alice", &name) }
     };
@@ -370,7 +368,7 @@ pub async fn of_two_sessions_around_an_ending_in_one_millisecond_only_the_later_
 
 pub async fn endings_are_counted_and_outlast_the_binding(store: &Store) {
     let is = async |endings, bound: Option<&str>| {
-        let binding = Binding { endings, identity: bound.map(identity) };
+        let binding = Binding { endings, identity: bound.map(identity), blocked: false };
         assert_eq!(find(store, "alice").await.binding, binding);
     };
     is(0, None).await;

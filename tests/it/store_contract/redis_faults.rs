@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use vestibule::inside::store::{
     Allowance, Binding, EndedSession, NewLogin, NewSession, NewStanding, OpenError, OpenedSession,
-    Settings, Store, StoreError, TakenLogin, UseTerms, UsedSession,
+    Replicas, Settings, Store, StoreError, TakenLogin, UseTerms, UsedSession,
 };
 use vestibule::inside::{Metrics, Reference, RequestId, Timestamp};
 
@@ -144,7 +144,7 @@ async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once
 
     let (what, bob) = (identity("alice"), subject("bob"));
     assert!(twice!(proxy, store.begin_move(&what, &alice, &bob)));
-    twice!(proxy, store.retire_subject(&alice, &what));
+    assert!(twice!(proxy, store.retire_subject(&alice, &what)));
     assert!(twice!(proxy, store.finish_move(&what, &bob)));
     assert!(twice!(proxy, store.bind_subject(&bob.key(), &what, 0)));
     assert_eq!(bound(&store, "bob").await, Some(what));
@@ -172,6 +172,35 @@ async fn each_step_about_devices_sent_again_after_lost_replies_answers_as_if_it_
     assert_eq!(store.read_session(&three, HOUR).await.unwrap().value, None);
     let ended = twice!(proxy, store.end_listed_session(&one, &one.id, HOUR, request));
     assert_eq!(ended, EndedSession::Ended);
+}
+
+#[tokio::test]
+async fn each_step_of_a_block_sent_again_answers_as_if_it_were_sent_once() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    let (what, bob) = (identity("bob"), subject("bob"));
+    open(&store, &new_session("bob", "two")).await;
+    store.claim_identity(&what, &bob).await.unwrap();
+    // Each script is known to the server, so that it is the reply which is lost and not a `NOSCRIPT`.
+    store.mark_identity(&identity("warm"), true).await.unwrap();
+    store.mark_subject(&subject("warm").key(), &identity("warm"), true).await.unwrap();
+    store.end_all_sessions(&subject("warm").key()).await.unwrap();
+
+    let endings = find(&store, "bob").await.binding.endings;
+    for blocked in [true, false] {
+        let whose = twice!(proxy, store.mark_identity(&what, blocked));
+        assert_eq!(whose.owner.unwrap().subject, bob);
+        twice!(proxy, store.mark_subject(&bob.key(), &what, blocked));
+        let found = find(&store, "bob").await.binding;
+        assert_eq!((found.endings, found.blocked), (endings + 1, blocked));
+    }
+    twice!(proxy, store.end_all_sessions(&bob.key()));
+    assert!(find(&store, "bob").await.binding.endings > endings + 1);
+
+    // Not sent again by itself: it has a connection of its own, which is always a new one.
+    proxy.lose_replies(1);
+    let lost = store.wait_for_replicas().await;
+    assert!(matches!(lost, Err(StoreError::Away { .. })), "{lost:?}");
+    assert_eq!(store.wait_for_replicas().await.unwrap().value.there, 0);
 }
 
 #[tokio::test]
@@ -377,6 +406,12 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     assert!(near(life(devices.clone()), 2 * HOUR), "as long as the session can last");
     assert!(near(life("vestibule:limit:x".to_owned()), HOUR / 4));
     assert_eq!(life("vestibule:claim:{alice}".to_owned()), -1);
+    store.mark_identity(&identity("nobodys"), true).await.unwrap();
+    assert_eq!(life("vestibule:claim:{nobodys}".to_owned()), -1);
+    store.mark_identity(&identity("nobodys"), false).await.unwrap();
+    assert_eq!(life("vestibule:claim:{nobodys}".to_owned()), -2, "nothing is left of it");
+    store.wait_for_replicas().await.unwrap();
+    assert!(near(life("vestibule:replicas".to_owned()), Duration::from_mins(1)));
     assert_eq!(life(format!("vestibule:subject:{{{}}}", key.subject)), -1);
     assert!(near(life(format!("vestibule:denial:{reference}")), HOUR / 2));
     let standing = format!("vestibule:standing:{{{}}}", key.subject);
@@ -660,7 +695,7 @@ async fn what_a_subject_is_bound_to_is_read_to_the_letter() {
     spoil(&["HSET", &session, "c", &card]);
     assert!(matches!(read().await.unwrap().value, UsedSession::Live(..)));
 
-    for junk in ["", "alice", "0 no/identity", "x alice"] {
+    for junk in ["", "alice", "0 no/identity", "x alice", "0 !", "0 !!alice", "0 ! alice"] {
         spoil(&["SET", &format!("vestibule:subject:{{{}}}", key.subject), junk]);
         let answer = store.find_identity(&key.subject, None).await;
         assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{junk}: {answer:?}");
@@ -671,6 +706,64 @@ async fn what_a_subject_is_bound_to_is_read_to_the_letter() {
         assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{junk}: {answer:?}");
         let answer = store.bind_subject(&key.subject, &identity("bob"), 0).await;
         assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{junk}: {answer:?}");
+        let answer = store.mark_subject(&key.subject, &identity("alice"), true).await;
+        assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{junk}: {answer:?}");
+        let answer = store.end_all_sessions(&key.subject).await;
+        assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{junk}: {answer:?}");
+    }
+    spoil(&["SET", "vestibule:claim:{alice}", "another program's"]);
+    let answer = store.mark_identity(&identity("alice"), true).await;
+    assert!(matches!(answer, Err(StoreError::Corrupt { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_replica_is_waited_for_until_it_has_what_was_written() {
+    let server = RedisServer::start();
+    let replica = server.replica();
+    let store = redis_store(&server.url()).await;
+
+    for round in 0..20 {
+        let what = format!("alice-{round}");
+        store.mark_identity(&identity(&what), true).await.unwrap();
+        caught_up(&store).await;
+        let key = format!("vestibule:claim:{{{what}}}");
+        assert!(replica.ask::<bool>(&["HEXISTS", &key, "b"]), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_answer_is_told_of_in_time_and_keeps_nobody_waiting() {
+    let server = RedisServer::start();
+    let replica = server.replica();
+    let store = redis_store(&server.url()).await;
+    store.open_session(&new_session("alice", "one")).await.unwrap();
+    replica.pause();
+
+    store.mark_identity(&identity("alice"), true).await.unwrap();
+    let waiting = took(store.wait_for_replicas());
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        took(use_it(&store, RequestId::unique())).await
+    };
+    let ((waited, took_waiting), (used, took_using)) = tokio::join!(waiting, meanwhile);
+
+    assert_eq!(waited.unwrap().value, Replicas { there: 1, have_it: 0 });
+    assert!(took_waiting < Store::PATIENCE, "{took_waiting:?}");
+    assert!(took_waiting > Store::PATIENCE / 2, "{took_waiting:?}");
+    assert!(used.is_ok() && took_using < Store::PATIENCE / 3, "{took_using:?}");
+    replica.resume();
+    caught_up(&store).await;
+}
+
+/// Waits until the one replica has everything, on a machine that may be busy.
+async fn caught_up(store: &Store) {
+    let begun = Instant::now();
+    loop {
+        let replicas = store.wait_for_replicas().await.unwrap().value;
+        if replicas == (Replicas { there: 1, have_it: 1 }) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{replicas:?}");
     }
 }
 

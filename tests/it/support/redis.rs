@@ -45,6 +45,23 @@ impl RedisServer {
         panic!("redis-server does not start with {settings:?}");
     }
 
+    /// A replica of this one, which has caught up and says what it has.
+    pub fn replica(&self) -> Self {
+        let replica =
+            Self::start_with(&["--replicaof", "127.0.0.1", &self.address().port().to_string()]);
+        let begun = Instant::now();
+        loop {
+            // It is told of nothing until it has said for the first time what it has; so something has to be there.
+            let _ok: String = self.ask(&["SET", "anything", "", "EX", "60"]);
+            let info: String = self.ask(&["INFO", "replication"]);
+            if info.contains("state=online") && !info.contains("offset=0,") {
+                return replica;
+            }
+            assert!(begun.elapsed() < START_PATIENCE, "the replica does not come: {info}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()

@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use super::{Rows, checked_binding, checked_brief, checked_subject};
 use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
 use crate::store::embedded::writer::Trouble;
-use crate::store::steps::{Binding, Claim, Found, Owner};
+use crate::store::steps::{Binding, Claim, Found, Owner, Whose};
 
 impl Rows<'_> {
     pub(in crate::store::embedded) fn find_identity(
@@ -23,15 +23,16 @@ impl Rows<'_> {
     pub(in crate::store::embedded) fn find_subject(
         &mut self,
         identity: &Identity,
-    ) -> Result<Option<Owner>, Trouble> {
-        let Some(owner) = self.claims.get(identity.as_str())? else { return Ok(None) };
+    ) -> Result<Whose, Trouble> {
+        let blocked = self.is_blocked(identity)?;
+        let Some(owner) = self.claims.get(identity.as_str())? else {
+            return Ok(Whose { owner: None, blocked });
+        };
         let (_, issuer, value) = owner.value();
         let next = self.moves.get(identity.as_str())?;
         let moving_to = next.map(|next| checked_subject(next.value().1, next.value().2));
-        Ok(Some(Owner {
-            subject: checked_subject(issuer, value)?,
-            moving_to: moving_to.transpose()?,
-        }))
+        let subject = checked_subject(issuer, value)?;
+        Ok(Whose { owner: Some(Owner { subject, moving_to: moving_to.transpose()? }), blocked })
     }
 
     pub(in crate::store::embedded) fn claim_identity(
@@ -40,10 +41,15 @@ impl Rows<'_> {
         subject: &Subject,
     ) -> Result<Claim, Trouble> {
         let key = subject.key().to_string();
-        match self.owners(identity)? {
-            (None, _) => self.give(identity, subject)?,
-            (Some(owner), None) if owner == key => {}
+        let owner = match self.owners(identity)? {
+            (owner, None) if owner.as_ref().is_none_or(|owner| *owner == key) => owner,
             _ => return Ok(Claim::Anothers),
+        };
+        if self.is_blocked(identity)? {
+            return Ok(Claim::Blocked);
+        }
+        if owner.is_none() {
+            self.give(identity, subject)?;
         }
         Ok(Claim::Ours)
     }
@@ -55,7 +61,7 @@ impl Rows<'_> {
         identity: &Identity,
     ) -> Result<bool, Trouble> {
         let (binding, wanted) = (self.binding(subject)?, found.to(identity));
-        if binding != *found {
+        if binding != *found || binding.blocked {
             return Ok(binding == wanted);
         }
         self.bind(subject, &wanted)?;
@@ -70,6 +76,7 @@ impl Rows<'_> {
     ) -> Result<bool, Trouble> {
         let (from, key) = (from.to_string(), to.key().to_string());
         match self.owners(identity)? {
+            _ if self.is_blocked(identity)? => Ok(false),
             (Some(owner), None) if owner == key => Ok(true),
             (Some(owner), next)
                 if owner == from && next.as_ref().is_none_or(|next| *next == key) =>
@@ -87,10 +94,16 @@ impl Rows<'_> {
         &mut self,
         from: &SubjectKey,
         identity: &Identity,
-    ) -> Result<(), Trouble> {
+    ) -> Result<bool, Trouble> {
         let mut binding = self.binding(from)?;
-        binding.identity = binding.identity.filter(|bound| bound != identity);
-        self.bind(from, &binding.ended())
+        if binding.identity.as_ref() == Some(identity) {
+            if binding.blocked {
+                return Ok(false);
+            }
+            binding.identity = None;
+        }
+        self.bind(from, &binding.ended())?;
+        Ok(true)
     }
 
     pub(in crate::store::embedded) fn finish_move(
@@ -100,6 +113,7 @@ impl Rows<'_> {
     ) -> Result<bool, Trouble> {
         let key = to.key().to_string();
         match self.owners(identity)? {
+            _ if self.is_blocked(identity)? => Ok(false),
             (Some(_), Some(next)) if next == key => {
                 self.give(identity, to)?;
                 self.moves.remove(identity.as_str())?;
@@ -117,6 +131,9 @@ impl Rows<'_> {
         endings: u64,
     ) -> Result<bool, Trouble> {
         let binding = self.binding(to)?;
+        if binding.blocked {
+            return Ok(false);
+        }
         if binding.identity.as_ref() == Some(identity) {
             return Ok(true);
         }
@@ -125,6 +142,47 @@ impl Rows<'_> {
         }
         self.bind(to, &binding.to(identity).ended())?;
         Ok(true)
+    }
+
+    pub(in crate::store::embedded) fn mark_identity(
+        &mut self,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Whose, Trouble> {
+        let before = self.find_subject(identity)?;
+        self.written = true;
+        if blocked {
+            self.blocks.insert(identity.as_str(), ())?;
+        } else {
+            self.blocks.remove(identity.as_str())?;
+        }
+        Ok(before)
+    }
+
+    pub(in crate::store::embedded) fn mark_subject(
+        &mut self,
+        subject: &SubjectKey,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<(), Trouble> {
+        let mut binding = self.binding(subject)?;
+        let is_bound = binding.identity.as_ref() == Some(identity);
+        match (blocked, is_bound && binding.blocked) {
+            (true, false) => {
+                binding.blocked |= is_bound;
+                self.bind(subject, &binding.ended())
+            }
+            (false, true) => self.bind(subject, &Binding { blocked: false, ..binding }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(in crate::store::embedded) fn end_all_sessions(
+        &mut self,
+        subject: &SubjectKey,
+    ) -> Result<(), Trouble> {
+        let binding = self.binding(subject)?;
+        self.bind(subject, &binding.ended())
     }
 
     /// Which identity `subject` has.
@@ -145,6 +203,10 @@ impl Rows<'_> {
         let owner = self.claims.get(identity.as_str())?;
         let next = self.moves.get(identity.as_str())?;
         Ok((owner.map(|row| row.value().0.to_owned()), next.map(|row| row.value().0.to_owned())))
+    }
+
+    fn is_blocked(&self, identity: &Identity) -> Result<bool, Trouble> {
+        Ok(self.blocks.get(identity.as_str())?.is_some())
     }
 
     fn give(&mut self, identity: &Identity, subject: &Subject) -> Result<(), Trouble> {

@@ -55,6 +55,8 @@ const DENIALS: TableDefinition<&str, Denial> = TableDefinition::new("denials");
 const MOVES: TableDefinition<&str, Owner> = TableDefinition::new("moves");
 /// By identity. For ever; its row changes when it has been moved.
 const CLAIMS: TableDefinition<&str, Owner> = TableDefinition::new("claims");
+/// By identity: those that are blocked.
+const BLOCKS: TableDefinition<&str, ()> = TableDefinition::new("blocks");
 /// Bindings by subject key. For ever; its row changes when all sessions of the subject are ended.
 const SUBJECTS: TableDefinition<&str, &str> = TableDefinition::new("subjects");
 /// The clock's promise, µs.
@@ -73,6 +75,7 @@ pub(super) struct Rows<'t> {
     pub(super) denials: Table<'t, &'static str, Denial>,
     moves: Table<'t, &'static str, Owner>,
     claims: Table<'t, &'static str, Owner>,
+    blocks: Table<'t, &'static str, ()>,
     subjects: Table<'t, &'static str, &'static str>,
     clock: Table<'t, (), u64>,
 }
@@ -95,6 +98,7 @@ impl<'t> Rows<'t> {
             denials: transaction.open_table(DENIALS)?,
             moves: transaction.open_table(MOVES)?,
             claims: transaction.open_table(CLAIMS)?,
+            blocks: transaction.open_table(BLOCKS)?,
             subjects: transaction.open_table(SUBJECTS)?,
             clock: transaction.open_table(CLOCK)?,
         })

@@ -41,7 +41,7 @@ impl Rows<'_> {
         let before = self.binding(subject)?;
         let binding = new.found.binding.to(&new.identity);
         let is_as_found = before == new.found.binding || before == binding;
-        if !is_as_found || self.denies(new)? {
+        if !is_as_found || before.blocked || self.denies(new)? {
             return Ok(OpenedSession::Overtaken);
         }
         self.bind(subject, &binding)?;

@@ -6,16 +6,18 @@
 --       3 [string] that one's issuer
 --       4 [string] and value of the subject claim
 --
--- Returns {ms of the store's clock, 1 when it is on its way there or has arrived, 0 when it is not the first subject's or on its
--- way elsewhere}.
+-- Returns {ms of the store's clock, 1 when it is on its way there or has arrived, 0 when it is not the first subject's, on its way
+-- elsewhere, or blocked}.
 assert(#KEYS == 1 and #ARGV == 4, 'begin_move.lua takes 1 key and 4 arguments')
 
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local kept = redis.call('HMGET', KEYS[1], 'k', 'mk')
+local kept = redis.call('HMGET', KEYS[1], 'k', 'mk', 'b')
 local owner, next_owner = kept[1], kept[2]
-if owner == ARGV[2] and not next_owner then
+if kept[3] then
+  return {ms, 0}
+elseif owner == ARGV[2] and not next_owner then
   return {ms, 1}
 elseif owner ~= ARGV[1] or (next_owner and next_owner ~= ARGV[2]) then
   return {ms, 0}

@@ -22,7 +22,8 @@
 --      16 [int]    how long an ended session stays as a tombstone, ms
 --
 -- Returns {ms of the store's clock, 1, card, provider, last used ms, ends ms}; {ms, 0} when since the caller looked the subject's
--- sessions were ended, or it was bound to another identity, or to none any more, or other claims at the provider were denied.
+-- sessions were ended, or it was bound to another identity, or to none any more, or other claims at the provider were denied; and
+-- when its identity is blocked.
 -- A session that is there already stays as it is, ended or not: a repeat that comes late brings nothing back. Of the devices
 -- eight at most are looked at, those that would be over by now had they not been used: so the zset stays about as long as there are
 -- sessions, and is never gone through here.
@@ -37,7 +38,7 @@ if kept[1] then
 end
 
 local subject = redis.call('GET', KEYS[2]) or '0 '
-if subject ~= ARGV[1] and subject ~= ARGV[2] then
+if subject ~= ARGV[1] and subject ~= ARGV[2] or string.find(subject, '!', 1, true) then
   return {ms, 0}
 end
 local obtained = ms
