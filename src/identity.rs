@@ -1,14 +1,14 @@
 //! Subject ⇄ identity: which Conversations identity a subject has, for ever.
 //!
-//! Owns the default rule, the order in which a binding is made, and the order in which an operator moves one. Does not own how
-//! it is kept (`store`), nor whether the subject may come in (`policy`).
+//! Owns the default rule, the order in which a binding is made, and the order in which an operator moves one, blocks it or ends its
+//! sessions. Does not own how it is kept (`store`), nor whether the subject may come in (`policy`).
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::ids::{Identity, ProviderName, Subject};
-use crate::store::{Binding, Claim, Dated, Found, Owner, Store, StoreError};
+use crate::store::{Binding, Claim, Dated, Found, Owner, Store, StoreError, Whose};
 use crate::telemetry::AUDIT;
 
 /// Why an operator's move was not made, or not to its end. The same move again goes on where this one stopped.
@@ -33,6 +33,12 @@ pub enum MoveError {
         identity: Identity,
         /// Whose it is to be.
         to: Subject,
+    },
+    /// The identity is blocked, or the subject is that is to have it: as this one.
+    #[error("the identity {identity} is blocked: unblock it first")]
+    Blocked {
+        /// Which.
+        identity: Identity,
     },
     /// Somebody else moved it at the same time, or ended all sessions of the subject.
     #[error(
@@ -67,7 +73,16 @@ pub struct Moved {
     pub before: Binding,
 }
 
-/// Finds, makes and moves bindings.
+/// What an operator changed about an identity, so that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Whose the identity is, and whether it was blocked before.
+    pub before: Whose,
+    /// How many replicas of the store have not said in time that they have it: a failover to one of them may forget it.
+    pub behind: u64,
+}
+
+/// Finds, makes, moves and blocks bindings.
 pub struct Bindings {
     store: Arc<Store>,
 }
@@ -106,7 +121,8 @@ impl Bindings {
         Ok(self.store.bind_identity(&subject.key(), found, identity).await?.value)
     }
 
-    /// Claims `identity` for a subject that has none; `false` when another subject has it, and will for ever (contract §3.1).
+    /// Claims `identity` for a subject that has none. Another's it is for ever (contract §3.1), and blocked until an operator says
+    /// otherwise.
     ///
     /// The claim goes before the binding, which the first session makes: from it the way back can be rebuilt, and a subject that
     /// never opens a session has lost nothing.
@@ -114,17 +130,73 @@ impl Bindings {
     /// # Errors
     ///
     /// [`StoreError`], any: a claim that was made stays, and the next login finds it.
-    pub async fn claim(&self, identity: &Identity, subject: &Subject) -> Result<bool, StoreError> {
-        Ok(self.store.claim_identity(identity, subject).await?.value == Claim::Ours)
+    pub async fn claim(&self, identity: &Identity, subject: &Subject) -> Result<Claim, StoreError> {
+        Ok(self.store.claim_identity(identity, subject).await?.value)
     }
 
-    /// Whose `identity` is; `None` when it is nobody's.
+    /// Whose `identity` is, and whether it is blocked, be it that a block or its end stopped half way.
     ///
     /// # Errors
     ///
     /// [`StoreError`], any.
-    pub async fn owner(&self, identity: &Identity) -> Result<Option<Owner>, StoreError> {
-        Ok(self.store.find_subject(identity).await?.value.owner)
+    pub async fn whose(&self, identity: &Identity) -> Result<Whose, StoreError> {
+        let mut whose = self.store.find_subject(identity).await?.value;
+        if let (false, Some(owner)) = (whose.blocked, &whose.owner) {
+            let Binding { identity: bound, blocked, .. } =
+                self.find(&owner.subject, None).await?.value.binding;
+            whose.blocked = blocked && bound.as_ref() == Some(identity);
+        }
+        Ok(whose)
+    }
+
+    /// Blocks `identity`, whosever it is or will be: nobody comes in as it, and the sessions of the subject that has it are over and
+    /// stay so. Or, when it is not to be `blocked` any more, lets whoever has it sign in again.
+    ///
+    /// The identity is told first, and the subject that has it follows: until the end of an unblock it stays out. The same again
+    /// finishes what stopped half way. The line of the audit log comes after the first step.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn set_blocked(
+        &self,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Settled, StoreError> {
+        let before = self.store.mark_identity(identity, blocked).await?.value;
+        audit_operator(if blocked { "block" } else { "unblock" }, identity, before.owner.as_ref());
+        let mut marked = Whose { blocked, ..before.clone() };
+        // An identity that nobody has is nobody's as long as it is blocked.
+        while let Some(owner) = &marked.owner {
+            let subject = owner.subject.key();
+            self.store.mark_subject(&subject, identity, marked.blocked).await?;
+            let now = self.store.find_subject(identity).await?.value;
+            if now == marked {
+                break;
+            }
+            // Somebody else came in between. What the identity says counts, and the subject follows it, whoever comes last.
+            marked = now;
+        }
+        Ok(Settled { before, behind: self.behind().await? })
+    }
+
+    /// Ends all sessions of the subject that has `identity`; `None` when nobody has it. Logins under way begin anew.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn end_sessions(&self, identity: &Identity) -> Result<Option<Settled>, StoreError> {
+        let before = self.whose(identity).await?;
+        let Some(owner) = &before.owner else { return Ok(None) };
+        self.store.end_all_sessions(&owner.subject.key()).await?;
+        audit_operator("end_sessions", identity, Some(owner));
+        Ok(Some(Settled { before, behind: self.behind().await? }))
+    }
+
+    /// How many replicas of the store do not say in time that they have everything.
+    async fn behind(&self) -> Result<u64, StoreError> {
+        let replicas = self.store.wait_for_replicas().await?.value;
+        Ok(replicas.there.saturating_sub(replicas.have_it))
     }
 
     /// Gives `identity` to `to`, as only an operator may, and says whose it was. All sessions of both subjects end; an identity that
@@ -137,44 +209,84 @@ impl Bindings {
     ///
     /// [`MoveError`], any.
     pub async fn move_to(&self, identity: &Identity, to: &Subject) -> Result<Moved, MoveError> {
-        let overtaken = || MoveError::Overtaken { identity: identity.clone() };
         // Before it is asked whose the identity is: whoever moves it on from `to` afterwards ends the sessions of `to`, and is
         // noticed by the last step.
         let before = self.find(to, None).await?.value.binding;
-        let former = match self.owner(identity).await? {
-            None if Identity::parse_member(identity.as_str()).is_err() => {
-                return Err(MoveError::Guests { identity: identity.clone() });
-            }
-            None => Former::Nobodys,
-            Some(Owner { moving_to: Some(other), .. }) if other != *to => {
-                return Err(MoveError::UnderWay { identity: identity.clone(), to: other });
-            }
-            Some(Owner { subject, .. }) if subject != *to => Former::Anothers(subject),
-            Some(_) if before.identity.as_ref() == Some(identity) => {
-                return Err(MoveError::Theirs { identity: identity.clone() });
-            }
-            Some(_) => Former::Same,
-        };
+        let former = former(identity, self.whose(identity).await?, to, &before)?;
         let is_begun = match &former {
             Former::Anothers(from) => self.store.begin_move(identity, &from.key(), to).await?.value,
-            Former::Nobodys => self.claim(identity, to).await?,
+            Former::Nobodys => self.claim(identity, to).await? == Claim::Ours,
             Former::Same => true,
         };
         if !is_begun {
-            return Err(overtaken());
+            return Err(self.stopped(identity).await?);
         }
         audit(identity, &former, to);
         if let Former::Anothers(from) = &former {
-            self.store.retire_subject(&from.key(), identity).await?;
-            if !self.store.finish_move(identity, to).await?.value {
-                return Err(overtaken());
+            let is_taken = self.store.retire_subject(&from.key(), identity).await?.value;
+            if !is_taken || !self.store.finish_move(identity, to).await?.value {
+                return Err(self.stopped(identity).await?);
             }
         }
         if !self.store.bind_subject(&to.key(), identity, before.endings).await?.value {
-            return Err(overtaken());
+            return Err(self.stopped(identity).await?);
         }
         Ok(Moved { former, before })
     }
+
+    /// Why a move went no further.
+    async fn stopped(&self, identity: &Identity) -> Result<MoveError, StoreError> {
+        let identity = identity.clone();
+        Ok(if self.whose(&identity).await?.blocked {
+            MoveError::Blocked { identity }
+        } else {
+            MoveError::Overtaken { identity }
+        })
+    }
+}
+
+/// Whose `identity`, which is `whose`, was before a move to `to`, who was bound to `before`.
+fn former(
+    identity: &Identity,
+    whose: Whose,
+    to: &Subject,
+    before: &Binding,
+) -> Result<Former, MoveError> {
+    let wanted = || identity.clone();
+    if whose.blocked {
+        return Err(MoveError::Blocked { identity: wanted() });
+    }
+    // Somebody who is blocked would come in again with another identity.
+    if let (true, Some(theirs)) = (before.blocked, &before.identity) {
+        return Err(MoveError::Blocked { identity: theirs.clone() });
+    }
+    match whose.owner {
+        None if Identity::parse_member(identity.as_str()).is_err() => {
+            Err(MoveError::Guests { identity: wanted() })
+        }
+        None => Ok(Former::Nobodys),
+        Some(Owner { moving_to: Some(other), .. }) if other != *to => {
+            Err(MoveError::UnderWay { identity: wanted(), to: other })
+        }
+        Some(Owner { subject, .. }) if subject != *to => Ok(Former::Anothers(subject)),
+        Some(_) if before.identity.as_ref() == Some(identity) => {
+            Err(MoveError::Theirs { identity: wanted() })
+        }
+        Some(_) => Ok(Former::Same),
+    }
+}
+
+/// Writes the audit log's line of what an operator did to whoever has an identity.
+fn audit_operator(event: &'static str, identity: &Identity, owner: Option<&Owner>) {
+    let subject = owner.map(|owner| &owner.subject);
+    tracing::info!(
+        target: AUDIT,
+        event,
+        identity = %identity,
+        issuer = subject.map(Subject::issuer),
+        subject = subject.map(Subject::value),
+        "by an operator"
+    );
 }
 
 /// Writes the audit log's line of a move.

@@ -91,6 +91,22 @@ fn tell(identity: &Identity, to: &Whom, moved: &Moved, token_ttl: Duration) -> (
                     .to_owned(),
             ],
         ),
+        Moved::Blocked { identity: blocked } => (
+            Exit::No,
+            vec![
+                if *blocked == identity.as_str() {
+                    format!("The identity {identity} is blocked: nothing was moved.")
+                } else {
+                    format!(
+                        "{} is blocked, as the identity {blocked}: nothing was moved.",
+                        named(to)
+                    )
+                },
+                format!(
+                    "Whoever may come in again is unblocked first: vestibule unblock {blocked}"
+                ),
+            ],
+        ),
         Moved::Overtaken => (
             Exit::No,
             vec![

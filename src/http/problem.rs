@@ -35,6 +35,7 @@ pub(super) enum Code {
     AccessDenied,
     IdentityConflict,
     IdentityInvalid,
+    Blocked,
     OriginNotAllowed,
     InvalidRequest,
     InvalidClient,
@@ -80,6 +81,8 @@ impl Code {
                 "This identity belongs to somebody else", "Ask your administrator, quoting the reference."),
             Self::IdentityInvalid => face("identity_invalid", StatusCode::FORBIDDEN,
                 "You cannot be given an identity", "Ask your administrator, quoting the reference."),
+            Self::Blocked => face("blocked", StatusCode::FORBIDDEN,
+                "You are blocked here", "Ask your administrator."),
             Self::OriginNotAllowed => face("origin_not_allowed", StatusCode::FORBIDDEN,
                 "This page may not do that", "Requests that carry our cookies must come, with an Origin header, from an allowed origin."),
             Self::InvalidRequest => face("invalid_request", StatusCode::BAD_REQUEST,
@@ -236,7 +239,7 @@ impl Problem {
         let way_on = match self.code {
             Code::OriginNotAllowed => None,
             // The same account again would be the same answer.
-            Code::AccessDenied | Code::IdentityConflict | Code::IdentityInvalid => {
+            Code::AccessDenied | Code::IdentityConflict | Code::IdentityInvalid | Code::Blocked => {
                 Some(("/", "Go to the sign-in page"))
             }
             _ => match &self.again {
@@ -366,6 +369,8 @@ impl From<MintError> for Problem {
     fn from(error: MintError) -> Self {
         match error {
             MintError::Denied(denied) => denied.into(),
+            // What there is to say stands in the audit log already.
+            MintError::Blocked { .. } => Self::new(Code::Blocked, "operator"),
             MintError::Session(error) => error.into(),
             MintError::Token(error) => BearerError::from(error).into(),
             MintError::Store(error) => error.into(),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::judge::NoSubject;
-use super::{Case, Mint};
+use super::{Case, Mint, MintError};
 use crate::denials::Record;
 use crate::ids::{Digest, Identity, Reference, Subject};
 use crate::policy::{Denial, Why};
@@ -78,6 +78,22 @@ pub(super) enum Ground {
     Policy(Denial),
     NoSubject(NoSubject),
     Conflict(Identity),
+}
+
+/// Writes the audit log's line of somebody whose identity is blocked. It is not on record as a denial is: there is no rule to
+/// explain, and of the identity `explain` says that it is blocked.
+pub(super) fn blocked(case: Case<'_>, identity: Identity) -> MintError {
+    tracing::info!(
+        target: AUDIT,
+        event = "blocked",
+        identity = identity.as_str(),
+        provider = case.judge.provider.settings().name.as_str(),
+        issuer = case.issuer,
+        subject = case.subject.map(Subject::value),
+        path = case.path.as_str(),
+        "not let in"
+    );
+    MintError::Blocked { identity }
 }
 
 impl Mint {

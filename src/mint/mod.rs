@@ -22,14 +22,14 @@ use crate::oidc::{Claims, OidcError};
 use crate::policy::Decision;
 use crate::sessions::{Live, Member, SessionCookie, SessionError, Sessions};
 use crate::store::{
-    Binding, Dated, Judged, NewStanding, Outcome, SessionKey, Store, StoreError, Verdict,
+    Binding, Claim, Dated, Judged, NewStanding, Outcome, SessionKey, Store, StoreError, Verdict,
 };
 use crate::telemetry::AUDIT;
 use crate::token::{AccessToken, Grant, LONGEST, Signer};
 
 pub use decided::Decided;
-use denied::Ground;
 pub use denied::{DenialCode, Denied};
+use denied::{Ground, blocked};
 pub use judge::{Judge, NoSubject, Stale, identity_of, still_means, subject_of};
 
 /// How often a login looks which identity the subject has, when it is overtaken by other logins or by what operators do.
@@ -48,6 +48,12 @@ pub enum MintError {
     /// It was decided so.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// An operator blocked the identity that they have, or would get.
+    #[error("the identity {identity} is blocked")]
+    Blocked {
+        /// The identity.
+        identity: Identity,
+    },
     /// There is no session to mint on.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -144,7 +150,7 @@ impl Mint {
     /// # Errors
     ///
     /// [`MintError::Denied`] when the claims name no subject, the policy says no, or the subject can have no identity;
-    /// [`MintError::Session`] with [`SessionError::Ended`] when the provider is none of ours, and with
+    /// [`MintError::Blocked`]; [`MintError::Session`] with [`SessionError::Ended`] when the provider is none of ours, and with
     /// [`SessionError::Overtaken`] when another login of the subject was denied meanwhile, or operators ended its sessions or moved
     /// its identity again and again;
     /// [`MintError::Store`] when the store has no answer.
@@ -180,8 +186,7 @@ impl Mint {
         case.subject = Some(&subject);
         let provider = &judge.provider.settings().name;
         let found = self.rooms.bindings.find(&subject, Some(provider)).await?.value;
-        let bound = found.binding.identity.as_ref();
-        let (decision, identity) = match self.decide(case, &subject, bound).await? {
+        let (decision, identity) = match self.decide(case, &subject, &found.binding).await? {
             Ok(decided) => decided,
             Err(ground) => return Err(self.turn_away(case, ground).await?.into()),
         };
@@ -196,7 +201,7 @@ impl Mint {
     /// # Errors
     ///
     /// [`MintError::Token`] when the token's dates are not good by the store's clock; [`MintError::Denied`] when it names no
-    /// subject, the policy says no, or the subject can have no identity; [`MintError::Session`] with [`SessionError::Ended`] when the
+    /// subject, the policy says no, or the subject can have no identity; [`MintError::Blocked`]; [`MintError::Session`] with [`SessionError::Ended`] when the
     /// provider is none of ours, and with [`SessionError::Overtaken`] when operators moved the identity again and again meanwhile;
     /// [`MintError::Store`] when the store has no answer.
     pub async fn mint_for(&self, vouched: Vouched) -> Result<Minted, MintError> {
@@ -249,10 +254,11 @@ impl Mint {
         mut found: Binding,
     ) -> Result<Result<(Decision, Identity), Ground>, MintError> {
         for _ in 0..LOOKS {
-            let bound = found.identity.as_ref();
-            let decided = self.decide(case, subject, bound).await?;
+            let decided = self.decide(case, subject, &found).await?;
             let Ok((_, identity)) = &decided else { return Ok(decided) };
-            if bound.is_some() || self.rooms.bindings.bind(subject, &found, identity).await? {
+            if found.identity.is_some()
+                || self.rooms.bindings.bind(subject, &found, identity).await?
+            {
                 return Ok(decided);
             }
             found = self.rooms.bindings.find(subject, None).await?.value.binding;
@@ -260,20 +266,24 @@ impl Mint {
         Err(SessionError::Overtaken.into())
     }
 
-    /// What is decided about a subject, and which identity it has or gets, claimed for it now.
+    /// What is decided about a subject of whom `found` was found, and which identity it has or gets, claimed for it now.
+    ///
+    /// Whether that identity is blocked is asked last: which one somebody gets the policy has to say, and a denial of its counts when
+    /// they are unblocked. Sessions ask nothing of this, for a block ends them.
     async fn decide(
         &self,
         case: Case<'_>,
         subject: &Subject,
-        bound: Option<&Identity>,
-    ) -> Result<Result<(Decision, Identity), Ground>, StoreError> {
+        found: &Binding,
+    ) -> Result<Result<(Decision, Identity), Ground>, MintError> {
         let decision = match case.judge.decide(case.claims, case.now) {
             Ok(decision) => decision,
             Err(denial) => return Ok(Err(Ground::Policy(denial))),
         };
-        let identity = match bound {
+        let identity = match &found.identity {
+            Some(identity) if found.blocked => return Err(blocked(case, identity.clone())),
             Some(identity) => Ok(identity.clone()),
-            None => self.new_identity(&decision, subject).await?,
+            None => self.new_identity(case, &decision, subject).await?,
         };
         Ok(identity.map(|identity| (decision, identity)))
     }
@@ -325,15 +335,19 @@ impl Mint {
     /// The identity of a subject that has none: the rule's, or the default one, claimed for it now.
     async fn new_identity(
         &self,
+        case: Case<'_>,
         decision: &Decision,
         subject: &Subject,
-    ) -> Result<Result<Identity, Ground>, StoreError> {
+    ) -> Result<Result<Identity, Ground>, MintError> {
         let identity = match identity_of(decision, subject, None) {
             Ok(identity) => identity,
             Err(denial) => return Ok(Err(Ground::Policy(denial))),
         };
-        let ours = self.rooms.bindings.claim(&identity, subject).await?;
-        Ok(if ours { Ok(identity) } else { Err(Ground::Conflict(identity)) })
+        match self.rooms.bindings.claim(&identity, subject).await? {
+            Claim::Ours => Ok(Ok(identity)),
+            Claim::Anothers => Ok(Err(Ground::Conflict(identity))),
+            Claim::Blocked => Err(blocked(case, identity)),
+        }
     }
 
     /// How long a token on this session may live, as today's policy has it.

@@ -6,13 +6,13 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, put};
 use axum::{Json, Router, middleware};
 use serde::Serialize;
 
 use super::gate::{self, Gate};
 use super::problem::{Code, Problem};
-use super::records::{Moved, Records, Whom};
+use super::records::{Changed, Moved, Records, Whom};
 use crate::ids::{Identity, Reference, Subject};
 use crate::oidc::Provider;
 use crate::store::Cursor;
@@ -36,6 +36,8 @@ pub(super) fn router<S>(records: Records, providers: Vec<Arc<Provider>>, gate: G
         .route("/denials/{reference}", get(denial))
         .route("/identities/{identity}", get(identity))
         .route("/identities/{identity}/subject", get(subject).put(move_identity))
+        .route("/identities/{identity}/block", put(block).delete(unblock))
+        .route("/identities/{identity}/sessions", delete(end_sessions))
         .route("/standings", get(standings))
         .method_not_allowed_fallback(no_method)
         .fallback(nothing)
@@ -89,7 +91,29 @@ async fn move_identity(
         Moved::Guests => Err(Problem::new(Code::Unknown)),
         Moved::Theirs => Err(Problem::new(Code::AlreadyTheirs)),
         Moved::UnderWay { to } => Err(Problem::new(Code::MoveUnderWay).moving_to(to)),
+        Moved::Blocked { identity } => Err(Problem::new(Code::Blocked).blocked(identity)),
         Moved::Overtaken => Err(Problem::new(Code::Overtaken)),
+    }
+}
+
+async fn block(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
+    settled(api.records.set_blocked(&named(raw_identity)?, true).await?)
+}
+
+async fn unblock(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
+    settled(api.records.set_blocked(&named(raw_identity)?, false).await?)
+}
+
+async fn end_sessions(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
+    let ended = api.records.end_sessions(&named(raw_identity)?).await?;
+    settled(ended.ok_or(Problem::new(Code::Unknown))?)
+}
+
+/// What is done counts as done once no failover can forget it.
+fn settled(changed: Changed) -> Answer {
+    match changed.behind {
+        0 => Ok(Json(changed).into_response()),
+        _ => Err(Problem::new(Code::ReplicasBehind)),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use gate::Gate;
 pub use problem::{Code, PATIENCE, ToldProblem};
-pub use records::{Given, Known, Moved, Page, Records, Stood, Unreadable, Whom};
+pub use records::{Changed, Given, Known, Moved, Page, Records, Stood, Unreadable, Whom};
 
 /// How the operations listener is met.
 #[derive(Clone, Debug)]

@@ -33,14 +33,18 @@ pub enum Code {
     AlreadyTheirs,
     /// The identity is on its way to another subject.
     MoveUnderWay,
+    /// The identity is blocked, or the subject is that is to have it.
+    Blocked,
     /// Somebody else moved the identity at the same time, or ended all sessions of the subject.
     Overtaken,
+    /// It is done, but a replica of the store may not have it.
+    ReplicasBehind,
     /// The store has no answer.
     StoreUnavailable,
 }
 
 impl Code {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::ApiOff,
         Self::LoginRequired,
         Self::InvalidToken,
@@ -51,7 +55,9 @@ impl Code {
         Self::MethodNotAllowed,
         Self::AlreadyTheirs,
         Self::MoveUnderWay,
+        Self::Blocked,
         Self::Overtaken,
+        Self::ReplicasBehind,
         Self::StoreUnavailable,
     ];
 
@@ -89,8 +95,12 @@ impl Code {
                 "The subject has this identity already", "There is nothing to do."),
             Self::MoveUnderWay => ("move_under_way", StatusCode::CONFLICT,
                 "The identity is on its way to another subject", "Make that move again first: it goes on where it stopped."),
+            Self::Blocked => ("blocked", StatusCode::CONFLICT,
+                "The identity is blocked, or the subject is that is to have it", "Unblock the identity, or the one that the subject has, then move it."),
             Self::Overtaken => ("overtaken", StatusCode::CONFLICT,
                 "Somebody else moved the identity, or ended all sessions of the subject, at the same time", "Look whose it is now. If it is the subject's, the same move again finishes it."),
+            Self::ReplicasBehind => ("replicas_behind", StatusCode::SERVICE_UNAVAILABLE,
+                "It is done, but a replica of the store has not said that it has it", "Until it has, a failover to it may forget this. Mend the replica, then ask for the same again."),
             Self::StoreUnavailable => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE,
                 "The store does not answer", "Try again in a moment; /readyz says more."),
         }
@@ -106,6 +116,8 @@ pub(super) struct Problem {
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     moving_to: Option<super::Whom>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked: Option<Box<str>>,
     #[serde(skip)]
     is: Code,
 }
@@ -117,18 +129,25 @@ pub struct ToldProblem {
     pub code: String,
     /// With [`Code::MoveUnderWay`]: to whom.
     pub moving_to: Option<super::Whom>,
+    /// With [`Code::Blocked`]: which identity.
+    pub blocked: Option<String>,
 }
 
 impl Problem {
     /// A problem without more to say than its code.
     pub(super) const fn new(is: Code) -> Self {
         let (code, status, title, detail) = is.face();
-        Self { status: status.as_u16(), title, detail, code, moving_to: None, is }
+        Self { status: status.as_u16(), title, detail, code, moving_to: None, blocked: None, is }
     }
 
     /// With whom an identity is on its way to.
     pub(super) fn moving_to(self, to: super::Whom) -> Self {
         Self { moving_to: Some(to), ..self }
+    }
+
+    /// With which identity is blocked.
+    pub(super) fn blocked(self, identity: String) -> Self {
+        Self { blocked: Some(identity.into()), ..self }
     }
 }
 
@@ -142,7 +161,7 @@ impl IntoResponse for Problem {
         let further = match self.is {
             Code::LoginRequired => Some((WWW_AUTHENTICATE, "Bearer")),
             Code::InvalidToken => Some((WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#)),
-            Code::StoreUnavailable => Some((RETRY_AFTER, "1")),
+            Code::StoreUnavailable | Code::ReplicasBehind => Some((RETRY_AFTER, "1")),
             _ => None,
         };
         if let Some((name, value)) = further {

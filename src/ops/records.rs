@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::denials::{self, Denials, Record};
-use crate::identity::{self, Bindings, Former, MoveError};
+use crate::identity::{self, Bindings, Former, MoveError, Settled};
 use crate::ids::{Identity, ProviderName, Reference, Subject, SubjectError};
 use crate::mint::Decided;
-use crate::store::{Binding, Cursor, Dated, Outcome, Standing, Store, StoreError};
+use crate::store::{Binding, Cursor, Dated, Outcome, Standing, Store, StoreError, Whose};
 
 /// How many standings a page has at most, about, and the first one.
 const MOST: u32 = 500;
@@ -50,8 +50,10 @@ impl TryFrom<&Whom> for Subject {
 pub struct Known {
     /// The identity.
     pub identity: String,
-    /// Whose it is.
-    pub subject: Whom,
+    /// Whose it is; `None` when it is nobody's, and blocked.
+    pub subject: Option<Whom>,
+    /// Whether it is blocked.
+    pub blocked: bool,
     /// Whose it is to be, when an operator's move has stopped half way.
     pub moving_to: Option<Whom>,
     /// What is remembered of the subject at each provider of today's configuration.
@@ -139,6 +141,26 @@ impl Unreadable {
     const CLAIMS: &str = "claims that are no JSON";
 }
 
+/// What an operator changed about an identity: blocked it or not any more, or ended the sessions of whoever has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Whose it is; `None` when it is nobody's.
+    pub subject: Option<Whom>,
+    /// Whether it was blocked before.
+    pub was_blocked: bool,
+    /// How many replicas of the store have not said in time that they have it. Answered as [`Code::ReplicasBehind`](super::Code),
+    /// if there are any.
+    #[serde(skip)]
+    pub behind: u64,
+}
+
+impl From<Settled> for Changed {
+    fn from(Settled { before, behind }: Settled) -> Self {
+        let subject = before.owner.map(|owner| Whom::from(&owner.subject));
+        Self { subject, was_blocked: before.blocked, behind }
+    }
+}
+
 /// A move that is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
@@ -167,6 +189,11 @@ pub enum Moved {
     UnderWay {
         /// To whom.
         to: Whom,
+    },
+    /// This identity is blocked, which is the one to be moved, or the one that the subject has.
+    Blocked {
+        /// Which.
+        identity: String,
     },
     /// Somebody else moved it at the same time, or ended all sessions of the subject.
     Overtaken,
@@ -204,28 +231,32 @@ impl Records {
         self.denials.find(reference).await
     }
 
-    /// Who an identity is; `None` when it is nobody.
+    /// Who an identity is; `None` when it is nobody, nor blocked.
     ///
     /// # Errors
     ///
     /// [`StoreError`], any.
     pub async fn identity(&self, identity: &Identity) -> Result<Option<Known>, StoreError> {
-        let Some(owner) = self.bindings.owner(identity).await? else { return Ok(None) };
+        let Whose { owner, blocked } = self.bindings.whose(identity).await?;
+        let mut known = Known {
+            identity: identity.to_string(),
+            subject: None,
+            blocked,
+            moving_to: None,
+            standings: Vec::new(),
+        };
+        let Some(owner) = owner else { return Ok(blocked.then_some(known)) };
         let binding = self.bindings.find(&owner.subject, None).await?.value.binding;
-        let mut standings = Vec::new();
         for provider in &self.providers {
             let found = self.store.read_standing(&owner.subject.key(), provider).await?.value;
             let Some(standing) = found else { continue };
             let corrupt =
                 || StoreError::Corrupt { step: "read_standing", what: Unreadable::CLAIMS };
-            standings.push(Stood::new(standing, &binding).ok_or_else(corrupt)?);
+            known.standings.push(Stood::new(standing, &binding).ok_or_else(corrupt)?);
         }
-        Ok(Some(Known {
-            identity: identity.to_string(),
-            subject: Whom::from(&owner.subject),
-            moving_to: owner.moving_to.as_ref().map(Whom::from),
-            standings,
-        }))
+        known.subject = Some(Whom::from(&owner.subject));
+        known.moving_to = owner.moving_to.as_ref().map(Whom::from);
+        Ok(Some(known))
     }
 
     /// Whose an identity is; `None` when it is nobody's.
@@ -234,7 +265,7 @@ impl Records {
     ///
     /// [`StoreError`], any.
     pub async fn owner(&self, identity: &Identity) -> Result<Option<Whom>, StoreError> {
-        Ok(self.bindings.owner(identity).await?.map(|owner| Whom::from(&owner.subject)))
+        Ok(self.bindings.whose(identity).await?.owner.map(|owner| Whom::from(&owner.subject)))
     }
 
     /// A page of all standings, from `after` on or from the beginning.
@@ -278,9 +309,34 @@ impl Records {
             Err(MoveError::Guests { .. }) => Moved::Guests,
             Err(MoveError::Theirs { .. }) => Moved::Theirs,
             Err(MoveError::UnderWay { to, .. }) => Moved::UnderWay { to: Whom::from(&to) },
+            Err(MoveError::Blocked { identity }) => {
+                Moved::Blocked { identity: identity.to_string() }
+            }
             Err(MoveError::Overtaken { .. }) => Moved::Overtaken,
             Err(MoveError::Store(error)) => return Err(error),
         })
+    }
+
+    /// Blocks an identity, or lets whoever has it sign in again; see [`Bindings::set_blocked`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any: the same again goes on where this stopped.
+    pub async fn set_blocked(
+        &self,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Changed, StoreError> {
+        Ok(self.bindings.set_blocked(identity, blocked).await?.into())
+    }
+
+    /// Ends all sessions of the subject that has an identity; `None` when nobody has it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn end_sessions(&self, identity: &Identity) -> Result<Option<Changed>, StoreError> {
+        Ok(self.bindings.end_sessions(identity).await?.map(Changed::from))
     }
 
     async fn given(&self, moved: identity::Moved, to: &Subject) -> Result<Given, StoreError> {

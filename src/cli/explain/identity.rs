@@ -10,8 +10,16 @@ use crate::ops::{Known, Stood};
 pub(super) fn sheet(known: &Known) -> Sheet {
     let mut sheet = Sheet::default();
     sheet.title(&format!("Identity {}", known.identity));
-    let mut rows =
-        vec![("subject", known.subject.value.clone()), ("issuer", known.subject.issuer.clone())];
+    let mut rows = match &known.subject {
+        Some(subject) => {
+            vec![("subject", subject.value.clone()), ("issuer", subject.issuer.clone())]
+        }
+        None => vec![("subject", "nobody".to_owned())],
+    };
+    if known.blocked {
+        let told = "yes: nobody comes in with it. vestibule unblock lets them sign in again.";
+        rows.push(("blocked", told.to_owned()));
+    }
     if let Some(to) = &known.moving_to {
         let told = format!(
             "{} of {}\nThe move stopped half way, and nobody can use the identity. The same command again finishes it.",
@@ -23,7 +31,7 @@ pub(super) fn sheet(known: &Known) -> Sheet {
     for stood in &known.standings {
         standing(&mut sheet, stood, &known.identity);
     }
-    if known.standings.is_empty() {
+    if known.subject.is_some() && known.standings.is_empty() {
         sheet.title("Standings");
         sheet.words("none: the subject never signed in here, or so long ago that its claims are kept no more.");
     }
@@ -48,7 +56,7 @@ fn standing(sheet: &mut Sheet, stood: &Stood, identity: &str) {
                 let why = if stood.endings == 0 {
                     "was never let in"
                 } else {
-                    "has not come in since an operator's move"
+                    "has not come in since an operator's move or an end of all its sessions"
                 };
                 format!("none: the identity is reserved for the subject, which {why}")
             },
