@@ -7,7 +7,7 @@ use super::{Exit, Trouble};
 use crate::config::Config;
 use crate::denials::Record;
 use crate::ids::{Identity, Reference, Subject};
-use crate::ops::{Known, Moved, Page, Records, Whom};
+use crate::ops::{Changed, Known, Moved, Page, Records, Whom};
 use crate::store::{Cursor, OpenError, Settings, Store};
 use crate::telemetry::{Metrics, explain};
 
@@ -85,6 +85,29 @@ impl Access {
         }
     }
 
+    /// Blocks an identity, or not any more.
+    pub(super) async fn set_blocked(
+        &self,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Changed, Trouble> {
+        match self {
+            Self::Store(records) => settled(records.set_blocked(identity, blocked).await?),
+            Self::Service(client) => client.set_blocked(identity, blocked).await,
+        }
+    }
+
+    /// Ends all sessions of whoever has an identity; `None` when nobody has it.
+    pub(super) async fn end_sessions(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<Changed>, Trouble> {
+        match self {
+            Self::Store(records) => records.end_sessions(identity).await?.map(settled).transpose(),
+            Self::Service(client) => client.end_sessions(identity).await,
+        }
+    }
+
     /// Gives an identity to another subject.
     pub(super) async fn move_identity(
         &self,
@@ -96,4 +119,17 @@ impl Access {
             Self::Service(client) => client.move_identity(identity, to).await,
         }
     }
+}
+
+/// What is done counts as done once no failover can forget it.
+fn settled(changed: Changed) -> Result<Changed, Trouble> {
+    let text = match changed.behind {
+        0 => return Ok(changed),
+        1 => "it is done, but a replica of the store has not said that it has it".to_owned(),
+        count => {
+            format!("it is done, but {count} replicas of the store have not said that they have it")
+        }
+    };
+    let text = format!("{text}: until then a failover may forget it. Mend the replica first");
+    Err(Trouble::new(Exit::Away, text))
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{Exit, Trouble};
 use crate::denials::Record;
 use crate::ids::{Identity, Reference, Subject};
-use crate::ops::{self, Code, Given, Known, Moved, Page, ToldProblem, Whom};
+use crate::ops::{self, Changed, Code, Given, Known, Moved, Page, ToldProblem, Whom};
 use crate::telemetry::explain;
 
 /// The largest answer that is read, in bytes: a page of standings, each with the largest claims.
@@ -81,13 +81,41 @@ impl Client {
             Answer::No(Code::MoveUnderWay, ToldProblem { moving_to: Some(to), .. }) => {
                 Ok(Moved::UnderWay { to })
             }
+            Answer::No(Code::Blocked, ToldProblem { blocked: Some(identity), .. }) => {
+                Ok(Moved::Blocked { identity })
+            }
             Answer::No(Code::Overtaken, _) => Ok(Moved::Overtaken),
             Answer::No(code, _) => Err(self.refused(code)),
         }
     }
 
+    pub(super) async fn set_blocked(
+        &self,
+        identity: &Identity,
+        blocked: bool,
+    ) -> Result<Changed, Trouble> {
+        let method = if blocked { Method::PUT } else { Method::DELETE };
+        let request = self.request(method, &format!("identities/{identity}/block"));
+        self.found(request).await?.ok_or_else(|| self.other_version())
+    }
+
+    pub(super) async fn end_sessions(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<Changed>, Trouble> {
+        let path = format!("identities/{identity}/sessions");
+        self.found(self.request(Method::DELETE, &path)).await
+    }
+
     async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Trouble> {
-        match self.ask(self.request(Method::GET, path)).await? {
+        self.found(self.request(Method::GET, path)).await
+    }
+
+    async fn found<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Option<T>, Trouble> {
+        match self.ask(request).await? {
             Answer::Good(found) => Ok(Some(found)),
             Answer::No(Code::Unknown, _) => Ok(None),
             Answer::No(code, _) => Err(self.refused(code)),

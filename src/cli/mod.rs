@@ -4,6 +4,7 @@
 //! what is served (`service`), what a good configuration is (`config`), nor what operators may look up and change (`ops`).
 
 mod access;
+mod block;
 mod check;
 mod client;
 mod demo;
@@ -78,6 +79,25 @@ enum Command {
         vestibule move-identity 542cbca3-8a8c-5efd-8e85-bc65d6f6f011 --provider corp --subject 00u1a2b3\n\n\
         A move that stopped half way is finished by the same command. Exit codes: 0 moved, 1 not moved.")]
     MoveIdentity(MoveIdentity),
+    /// Block an identity: all sessions of whoever has it end, and nobody comes in with it, whichever way they try.
+    ///
+    /// It stays blocked until it is unblocked. An identity that nobody has can be blocked too.
+    #[command(after_help = "Example:\n  \
+        vestibule block 542cbca3-8a8c-5efd-8e85-bc65d6f6f011\n\n\
+        A block that stopped half way is finished by the same command. Exit codes: 0 blocked, 3 also when a replica of the store \
+        may not have it yet.")]
+    Block(OneIdentity),
+    /// Let whoever has an identity sign in again.
+    #[command(after_help = "Example:\n  \
+        vestibule unblock 542cbca3-8a8c-5efd-8e85-bc65d6f6f011\n\n\
+        Sessions that a block has ended stay ended. Exit codes: 0 not blocked, 3 also when a replica of the store may not have it \
+        yet.")]
+    Unblock(OneIdentity),
+    /// End all sessions of whoever has an identity, on all devices; they can sign in again.
+    #[command(after_help = "Example:\n  \
+        vestibule end-sessions 542cbca3-8a8c-5efd-8e85-bc65d6f6f011\n\n\
+        Exit codes: 0 ended, 1 nobody has the identity, 3 also when a replica of the store may not have it yet.")]
+    EndSessions(OneIdentity),
 }
 
 #[derive(Args)]
@@ -118,6 +138,15 @@ struct WhatIf {
     /// Print a JSON object for each change, and one at the end.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Args)]
+struct OneIdentity {
+    /// The identity.
+    #[arg(value_name = "IDENTITY")]
+    identity: String,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -189,6 +218,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::WhatIf(arguments) => what_if::run(&arguments),
         Command::MoveIdentity(arguments) => move_identity::run(&arguments),
+        Command::Block(arguments) => block::run(block::What::Block, &arguments),
+        Command::Unblock(arguments) => block::run(block::What::Unblock, &arguments),
+        Command::EndSessions(arguments) => block::run(block::What::EndSessions, &arguments),
     };
     telemetry::flush();
     exit.into()

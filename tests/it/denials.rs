@@ -60,17 +60,18 @@ impl Path {
 }
 
 /// For whom bearers' tokens are meant.
-const AUDIENCE: &str = "https://chat.example.com";
+pub const AUDIENCE: &str = "https://chat.example.com";
 
-const CLIENT: &str = r#"
+/// Who may exchange them.
+pub const CLIENT: &str = r#"
 [[client]]
 id = "backend"
 secret = "canary-client-secret-0003"
 audiences = ["https://chat.example.com"]
 "#;
 
-/// Brings a token of a provider's as that client.
-async fn exchange(service: &TestService, token: &str) -> Answer {
+/// Brings a token of a provider's as that client to the service at this URL.
+pub async fn exchange_at(service: &str, token: &str) -> Answer {
     let form = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
         ("subject_token", token),
@@ -79,7 +80,7 @@ async fn exchange(service: &TestService, token: &str) -> Answer {
         ("client_secret", "canary-client-secret-0003"),
     ];
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let request = visitor().client.post(format!("{}/oauth2/token", service.url));
+    let request = visitor().client.post(format!("{service}/oauth2/token"));
     let response = request.header("content-type", "application/x-www-form-urlencoded").body(body);
     let response = response.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
@@ -411,7 +412,7 @@ impl Case<'_> {
             Path::Exchange => {
                 self.says(&who, true);
                 let token = self.provider.access_token(&who, AUDIENCE);
-                let answer = exchange(&self.stage.strict, &token).await;
+                let answer = exchange_at(&self.stage.strict.url, &token).await;
                 self.is_denied(path, &answer, &who, path.name()).await;
             }
         }
@@ -638,5 +639,6 @@ fn every_path_that_the_code_knows_is_in_the_table() {
     let paths = members("src/mint/mod.rs", "enum Path");
     let paths = set(paths.iter().map(|variant| variant.to_lowercase()));
     assert_eq!(set(PATHS.map(Path::name)), paths);
+    assert_eq!(set(crate::blocks::PATHS), paths);
     assert_eq!(set(ROUTES.iter().flat_map(|(_, paths)| *paths).copied()), paths);
 }

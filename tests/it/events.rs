@@ -100,7 +100,7 @@ fn documented(event: &str) -> BTreeSet<String> {
 }
 
 /// Holds a line against the page: each field that it lists is there but for `without`, and no other.
-fn is_as_documented(line: &Value, without: &[&str]) {
+pub fn is_as_documented(line: &Value, without: &[&str]) {
     let of_every_line = ["timestamp", "level", "target", "message", "event"];
     let event = line["event"].as_str().unwrap();
     let mut fields: BTreeSet<_> = line.as_object().unwrap().keys().cloned().collect();

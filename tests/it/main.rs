@@ -15,6 +15,7 @@ mod architecture;
 mod attacks_a;
 mod audit;
 mod bearer;
+mod blocks;
 mod config;
 mod denials;
 mod devices;
