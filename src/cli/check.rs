@@ -1,10 +1,11 @@
 //! `vestibule check`: what is wrong with the configuration, then what each provider and the store say when they are asked.
 
-use std::fmt::{Display, Write as _};
-use std::io::{self, Stdout, Write as _};
+use std::fmt::Display;
+use std::io::{self, Stdout, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use super::terminal::spelled;
 use super::{Exit, block_on, complain, files, list};
 use crate::config::Config;
 use crate::oidc::{LEEWAY, Provider};
@@ -91,7 +92,7 @@ fn ends(config: &Config) -> Vec<(Duration, String)> {
     let ttl = config.twilio.ttl;
     let mut ends = vec![(
         ttl,
-        "after somebody signed out, an identity was moved, or a restart with a policy that denies"
+        "after somebody signed out or was blocked, or a restart with a policy that denies"
             .to_owned(),
     )];
     for login in &config.providers {
@@ -104,22 +105,6 @@ fn ends(config: &Config) -> Vec<(Duration, String)> {
         }
     }
     ends
-}
-
-/// A length of time as the configuration has it, without what is nought: `8h`, `1h11m`.
-fn spelled(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-    ];
-    let mut text = String::new();
-    for (count, unit) in parts.into_iter().filter(|(count, _)| *count > 0) {
-        let _infallible = write!(text, "{count}{unit}");
-    }
-    text
 }
 
 async fn ask_provider(provider: &Provider, findings: &mut Findings) {
@@ -197,23 +182,5 @@ async fn ask_store(settings: &Settings, metrics: &Metrics, findings: &mut Findin
             Exit::Away,
             format!("store: {}. Is store.url right, and is it running?", explain(&error)),
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_of_time_reads_as_it_is_written() {
-        for (seconds, text) in [
-            (28_800, "8h"),
-            (4260, "1h11m"),
-            (90, "1m30s"),
-            (86_400 * 30, "30d"),
-            (90_061, "1d1h1m1s"),
-        ] {
-            assert_eq!(spelled(Duration::from_secs(seconds)), text);
-        }
     }
 }

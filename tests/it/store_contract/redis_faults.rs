@@ -378,6 +378,13 @@ async fn scripts_that_the_server_forgot_are_told_again() {
     ));
 }
 
+async fn a_block_goes_without_a_trace(store: &Store, claimed: impl Fn(&str) -> i64) {
+    store.mark_identity(&identity("nobodys"), true).await.unwrap();
+    assert_eq!(claimed("nobodys"), -1);
+    store.mark_identity(&identity("nobodys"), false).await.unwrap();
+    assert_eq!(claimed("nobodys"), -2, "nothing is left of it");
+}
+
 #[tokio::test]
 async fn what_may_go_away_does_and_what_must_stay_stays() {
     let server = RedisServer::start();
@@ -406,10 +413,8 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     assert!(near(life(devices.clone()), 2 * HOUR), "as long as the session can last");
     assert!(near(life("vestibule:limit:x".to_owned()), HOUR / 4));
     assert_eq!(life("vestibule:claim:{alice}".to_owned()), -1);
-    store.mark_identity(&identity("nobodys"), true).await.unwrap();
-    assert_eq!(life("vestibule:claim:{nobodys}".to_owned()), -1);
-    store.mark_identity(&identity("nobodys"), false).await.unwrap();
-    assert_eq!(life("vestibule:claim:{nobodys}".to_owned()), -2, "nothing is left of it");
+    let claimed = |what: &str| life(format!("vestibule:claim:{{{what}}}"));
+    a_block_goes_without_a_trace(&store, claimed).await;
     store.wait_for_replicas().await.unwrap();
     assert!(near(life("vestibule:replicas".to_owned()), Duration::from_mins(1)));
     assert_eq!(life(format!("vestibule:subject:{{{}}}", key.subject)), -1);
@@ -443,7 +448,7 @@ async fn what_may_go_away_does_and_what_must_stay_stays() {
     assert!(near(life(session), Duration::from_mins(1)));
     assert_eq!(
         server.ask::<Vec<String>>(&["KEYS", "*"]).len(),
-        9,
+        10,
         "no key is left out of this test"
     );
 }
