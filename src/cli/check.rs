@@ -76,14 +76,14 @@ async fn examine(config: Config) -> Exit {
     for warning in &config.warnings {
         findings.doubtful(warning);
     }
-    findings.good("until no valid token remains, at most (docs/SECURITY.md)");
-    for (time, event) in ends {
-        findings.detail(format!("{:<9} {event}", spelled(time)));
-    }
     for provider in &providers {
         ask_provider(provider, &mut findings).await;
     }
     ask_store(&config.store, &metrics, &mut findings).await;
+    findings.good("time until no valid token remains, at most (docs/SECURITY.md):");
+    for (time, event) in ends {
+        findings.detail(format!("{:<9} {event}", spelled(time)));
+    }
     findings.worst
 }
 
