@@ -364,7 +364,12 @@ impl Mint {
             {
                 Ok(token_ttl)
             }
-            _ => self.decide_anew(judge, key, live).await,
+            _ => {
+                let token_ttl = self.decide_anew(judge, key, live).await?;
+                // That took a few steps, in which an operator may have ended the session.
+                self.rooms.sessions.look_at(key).await?;
+                Ok(token_ttl)
+            }
         }
     }
 

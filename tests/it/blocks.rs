@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use vestibule::inside::Identity;
+use vestibule::inside::{Identity, Subject};
 
 use crate::denials::{AUDIENCE, CLIENT, exchange_at};
 use crate::events::is_as_documented;
@@ -404,6 +404,38 @@ async fn whatever_is_under_way_when_somebody_is_blocked_brings_nobody_in() {
             assert!(all_blocked(&answers), "{kind} {known} {passed}: {answers:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_takes_several_steps_looks_once_more_before_it_is_signed() {
+    let (redis, provider) = (RedisServer::start(), FakeProvider::start().await);
+    let proxy = Proxy::before(redis.address()).await;
+    let policy = "allow = \"now > timestamp(0)\"\nidentity = \"claims.sub\"";
+    let service = serve(&proxy.url(), &section("fake", &provider, "", policy)).await;
+    let bindings = store(&redis).await;
+    sign_in(&mut visitor(), &service.url, "warm").await.location();
+
+    let mut answers = Vec::new();
+    for passed in 0.. {
+        let who = format!("person-{passed}");
+        let mut device = visitor();
+        sign_in(&mut device, &service.url, &who).await.location();
+        assert_eq!(token(&mut device, &service.url).await.status, StatusCode::OK);
+        let end = async {
+            let subject = Subject::new(&provider.issuer(), &who).unwrap();
+            bindings.end_all_sessions(&subject.key()).await.unwrap();
+        };
+        match held(&proxy, passed, token(&mut device, &service.url), end).await {
+            Some(answer) => answers.push(answer.status),
+            None => break,
+        }
+    }
+
+    // Only what was looked at last before the end counts.
+    let (last, before) = answers.split_last().unwrap();
+    assert_eq!(*last, StatusCode::OK);
+    assert!(before.len() >= 2, "{answers:?}");
+    assert!(before.iter().all(|status| *status == StatusCode::UNAUTHORIZED), "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
