@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::ids::{Identity, ProviderName, Subject};
+use crate::ids::{Identity, ProviderName, Subject, SubjectKey};
 use crate::store::{Binding, Claim, Dated, Found, Owner, Store, StoreError, Whose};
 use crate::telemetry::AUDIT;
 
@@ -163,21 +163,42 @@ impl Bindings {
         identity: &Identity,
         blocked: bool,
     ) -> Result<Settled, StoreError> {
+        let mut found = self.owner(identity).await?;
         let before = self.store.mark_identity(identity, blocked).await?.value;
         audit_operator(if blocked { "block" } else { "unblock" }, identity, before.owner.as_ref());
         let mut marked = Whose { blocked, ..before.clone() };
         // An identity that nobody has is nobody's as long as it is blocked.
         while let Some(owner) = &marked.owner {
             let subject = owner.subject.key();
-            self.store.mark_subject(&subject, identity, marked.blocked).await?;
+            if marked.blocked {
+                self.store.mark_subject(&subject, identity, None).await?;
+            } else if let Some((seen, endings)) = found
+                && seen == subject
+            {
+                // Counted before the identity said that it is not blocked: whoever blocks it since is not undone.
+                self.store.mark_subject(&subject, identity, Some(endings)).await?;
+            }
+            found = self.owner(identity).await?;
             let now = self.store.find_subject(identity).await?.value;
-            if now == marked {
+            let binding = self.find(&owner.subject, None).await?.value.binding;
+            let follows =
+                binding.identity.as_ref() != Some(identity) || binding.blocked == marked.blocked;
+            if now == marked && follows {
                 break;
             }
             // Somebody else came in between. What the identity says counts, and the subject follows it, whoever comes last.
             marked = now;
         }
         Ok(Settled { before, behind: self.behind().await? })
+    }
+
+    /// The subject that has `identity`, and how often its sessions were ended.
+    async fn owner(&self, identity: &Identity) -> Result<Option<(SubjectKey, u64)>, StoreError> {
+        let Some(owner) = self.store.find_subject(identity).await?.value.owner else {
+            return Ok(None);
+        };
+        let binding = self.find(&owner.subject, None).await?.value.binding;
+        Ok(Some((owner.subject.key(), binding.endings)))
     }
 
     /// Ends all sessions of the subject that has `identity`; `None` when nobody has it. Logins under way begin anew.

@@ -18,7 +18,7 @@ use crate::store::{
 
 /// How many sessions one subject may have. More than that is no person and no household of kiosks; without a bound, whoever signs in
 /// again and again would make each look at their devices cost the store more.
-const MOST: u32 = 10_000;
+const MOST: u32 = 1_000;
 
 /// How long sessions last.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Sessions {
     }
 
     /// Opens a session for `member` on a new device, which its owner will know by `label`, with a secret that nobody had before. Of
-    /// more than 10,000 sessions of one subject, one ends: about the one that would lie idle first.
+    /// more than 1,000 sessions of one subject, one ends: one of those that signed in longest ago, or have lain unused.
     ///
     /// # Errors
     ///

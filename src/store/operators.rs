@@ -21,8 +21,10 @@ impl Store {
     }
 
     /// Marks `subject` as one whose identity is blocked, if it is bound to `identity`, and ends all its sessions, whatever it is bound
-    /// to; one that is about to be opened is [`Overtaken`](super::OpenedSession::Overtaken). Or takes that mark away, and ends
-    /// nothing. Comes after [`Store::mark_identity`].
+    /// to; one that is about to be opened is [`Overtaken`](super::OpenedSession::Overtaken). Comes after [`Store::mark_identity`].
+    ///
+    /// With `unblocked`, how often the sessions had been ended before the identity was found to be blocked no more, it takes the mark
+    /// away instead, and ends nothing; a mark that was made since stays.
     ///
     /// # Errors
     ///
@@ -31,9 +33,9 @@ impl Store {
         &self,
         subject: &SubjectKey,
         identity: &Identity,
-        blocked: bool,
+        unblocked: Option<u64>,
     ) -> Result<Dated<()>, StoreError> {
-        step!(self, mark_subject(subject, identity, blocked))
+        step!(self, mark_subject(subject, identity, unblocked))
     }
 
     /// Ends all sessions of `subject`, those that are about to be opened too.

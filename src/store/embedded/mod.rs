@@ -187,10 +187,10 @@ impl Embedded {
         &self,
         subject: &SubjectKey,
         identity: &Identity,
-        blocked: bool,
+        unblocked: Option<u64>,
     ) -> Result<Dated<()>, Fault> {
         let (subject, identity) = (*subject, identity.clone());
-        self.run(move |rows| rows.mark_subject(&subject, &identity, blocked)).await
+        self.run(move |rows| rows.mark_subject(&subject, &identity, unblocked)).await
     }
 
     pub(super) async fn end_all_sessions(&self, subject: &SubjectKey) -> Result<Dated<()>, Fault> {

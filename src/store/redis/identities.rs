@@ -122,10 +122,11 @@ impl Redis {
         &self,
         subject: &SubjectKey,
         identity: &Identity,
-        blocked: bool,
+        unblocked: Option<u64>,
     ) -> Result<Dated<()>, Fault> {
         let call = self.scripts.mark_subject.call(1).text(keys::subject(subject));
-        let answer = call.text(identity).arg(u8::from(blocked)).run(&self.link).await?;
+        let endings = unblocked.map(|endings| endings.to_string()).unwrap_or_default();
+        let answer = call.text(identity).arg(endings).run(&self.link).await?;
         Ok(answer.dated(()))
     }
 

@@ -163,17 +163,19 @@ impl Rows<'_> {
         &mut self,
         subject: &SubjectKey,
         identity: &Identity,
-        blocked: bool,
+        unblocked: Option<u64>,
     ) -> Result<(), Trouble> {
         let mut binding = self.binding(subject)?;
         let is_bound = binding.identity.as_ref() == Some(identity);
-        match (blocked, is_bound && binding.blocked) {
-            (true, false) => {
+        match unblocked {
+            None => {
                 binding.blocked |= is_bound;
                 self.bind(subject, &binding.ended())
             }
-            (false, true) => self.bind(subject, &Binding { blocked: false, ..binding }),
-            _ => Ok(()),
+            Some(endings) if is_bound && binding.endings == endings => {
+                self.bind(subject, &Binding { blocked: false, ..binding })
+            }
+            Some(_) => Ok(()),
         }
     }
 
