@@ -144,8 +144,8 @@ impl Mint {
         Self { judges: judges.into_iter().map(by_name).collect(), rooms, settings }
     }
 
-    /// Decides whether somebody proven may come in, and as whom, and opens a session on the device called `label`. A denial is on record before this returns,
-    /// and counts for the subject's other sessions at their next token.
+    /// Decides whether somebody proven may come in, and as whom, and opens a session on the device called `label`. A denial is on
+    /// record before this returns, and counts for the subject's other sessions at their next token.
     ///
     /// # Errors
     ///
@@ -201,9 +201,9 @@ impl Mint {
     /// # Errors
     ///
     /// [`MintError::Token`] when the token's dates are not good by the store's clock; [`MintError::Denied`] when it names no
-    /// subject, the policy says no, or the subject can have no identity; [`MintError::Blocked`]; [`MintError::Session`] with [`SessionError::Ended`] when the
-    /// provider is none of ours, and with [`SessionError::Overtaken`] when operators moved the identity again and again meanwhile;
-    /// [`MintError::Store`] when the store has no answer.
+    /// subject, the policy says no, or the subject can have no identity; [`MintError::Blocked`]; [`MintError::Session`] with
+    /// [`SessionError::Ended`] when the provider is none of ours, and with [`SessionError::Overtaken`] when operators moved the
+    /// identity again and again meanwhile; [`MintError::Store`] when the store has no answer.
     pub async fn mint_for(&self, vouched: Vouched) -> Result<Minted, MintError> {
         let Vouched { provider, token, max_age, client } = vouched;
         let name = &provider.settings().name;
