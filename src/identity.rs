@@ -163,7 +163,8 @@ impl Bindings {
         identity: &Identity,
         blocked: bool,
     ) -> Result<Settled, StoreError> {
-        let mut found = self.owner(identity).await?;
+        // An unblock takes away the mark that it has seen, and none that is made while it is under way.
+        let mut seen = if blocked { None } else { self.seen(identity).await? };
         let before = self.store.mark_identity(identity, blocked).await?.value;
         audit_operator(if blocked { "block" } else { "unblock" }, identity, before.owner.as_ref());
         let mut marked = Whose { blocked, ..before.clone() };
@@ -172,18 +173,14 @@ impl Bindings {
             let subject = owner.subject.key();
             if marked.blocked {
                 self.store.mark_subject(&subject, identity, None).await?;
-            } else if let Some((seen, endings)) = found
-                && seen == subject
-            {
-                // Counted before the identity said that it is not blocked: whoever blocks it since is not undone.
+            } else if let Some((_, endings)) = seen.filter(|(whose, _)| *whose == subject) {
                 self.store.mark_subject(&subject, identity, Some(endings)).await?;
             }
-            found = self.owner(identity).await?;
-            let now = self.store.find_subject(identity).await?.value;
             let binding = self.find(&owner.subject, None).await?.value.binding;
-            let follows =
-                binding.identity.as_ref() != Some(identity) || binding.blocked == marked.blocked;
-            if now == marked && follows {
+            seen = Some((subject, binding.endings));
+            let now = self.store.find_subject(identity).await?.value;
+            let is_theirs = binding.identity.as_ref() == Some(identity);
+            if now == marked && (!is_theirs || binding.blocked == marked.blocked) {
                 break;
             }
             // Somebody else came in between. What the identity says counts, and the subject follows it, whoever comes last.
@@ -193,7 +190,7 @@ impl Bindings {
     }
 
     /// The subject that has `identity`, and how often its sessions were ended.
-    async fn owner(&self, identity: &Identity) -> Result<Option<(SubjectKey, u64)>, StoreError> {
+    async fn seen(&self, identity: &Identity) -> Result<Option<(SubjectKey, u64)>, StoreError> {
         let Some(owner) = self.store.find_subject(identity).await?.value.owner else {
             return Ok(None);
         };
@@ -209,7 +206,8 @@ impl Bindings {
     pub async fn end_sessions(&self, identity: &Identity) -> Result<Option<Settled>, StoreError> {
         let before = self.whose(identity).await?;
         let Some(owner) = &before.owner else { return Ok(None) };
-        self.store.end_all_sessions(&owner.subject.key()).await?;
+        let endings = self.find(&owner.subject, None).await?.value.binding.endings;
+        self.store.end_all_sessions(&owner.subject.key(), endings).await?;
         audit_operator("end_sessions", identity, Some(owner));
         Ok(Some(Settled { before, behind: self.behind().await? }))
     }

@@ -265,7 +265,8 @@ impl Records {
     ///
     /// [`StoreError`], any.
     pub async fn owner(&self, identity: &Identity) -> Result<Option<Whom>, StoreError> {
-        Ok(self.bindings.whose(identity).await?.owner.map(|owner| Whom::from(&owner.subject)))
+        let owner = self.store.find_subject(identity).await?.value.owner;
+        Ok(owner.map(|owner| Whom::from(&owner.subject)))
     }
 
     /// A page of all standings, from `after` on or from the beginning.

@@ -38,12 +38,16 @@ impl Store {
         step!(self, mark_subject(subject, identity, unblocked))
     }
 
-    /// Ends all sessions of `subject`, those that are about to be opened too.
+    /// Ends all sessions of `subject`, those that are about to be opened too, unless they were ended more often than `endings` by now.
     ///
     /// # Errors
     ///
     /// [`StoreError`], any.
-    pub async fn end_all_sessions(&self, subject: &SubjectKey) -> Result<Dated<()>, StoreError> {
-        step!(self, end_all_sessions(subject))
+    pub async fn end_all_sessions(
+        &self,
+        subject: &SubjectKey,
+        endings: u64,
+    ) -> Result<Dated<()>, StoreError> {
+        step!(self, end_all_sessions(subject, endings))
     }
 }

@@ -423,7 +423,8 @@ async fn a_token_that_takes_several_steps_looks_once_more_before_it_is_signed() 
         assert_eq!(token(&mut device, &service.url).await.status, StatusCode::OK);
         let end = async {
             let subject = Subject::new(&provider.issuer(), &who).unwrap();
-            bindings.end_all_sessions(&subject.key()).await.unwrap();
+            let found = bindings.find_identity(&subject.key(), None).await.unwrap().value;
+            bindings.end_all_sessions(&subject.key(), found.binding.endings).await.unwrap();
         };
         match held(&proxy, passed, token(&mut device, &service.url), end).await {
             Some(answer) => answers.push(answer.status),

@@ -193,9 +193,13 @@ impl Embedded {
         self.run(move |rows| rows.mark_subject(&subject, &identity, unblocked)).await
     }
 
-    pub(super) async fn end_all_sessions(&self, subject: &SubjectKey) -> Result<Dated<()>, Fault> {
+    pub(super) async fn end_all_sessions(
+        &self,
+        subject: &SubjectKey,
+        endings: u64,
+    ) -> Result<Dated<()>, Fault> {
         let subject = *subject;
-        self.run(move |rows| rows.end_all_sessions(&subject)).await
+        self.run(move |rows| rows.end_all_sessions(&subject, endings)).await
     }
 
     pub(super) async fn open_session(

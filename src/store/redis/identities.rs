@@ -133,9 +133,10 @@ impl Redis {
     pub(in crate::store) async fn end_all_sessions(
         &self,
         subject: &SubjectKey,
+        endings: u64,
     ) -> Result<Dated<()>, Fault> {
         let call = self.scripts.end_all_sessions.call(1).text(keys::subject(subject));
-        let answer = call.run(&self.link).await?;
+        let answer = call.arg(endings).run(&self.link).await?;
         Ok(answer.dated(()))
     }
 }

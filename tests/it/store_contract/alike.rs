@@ -32,7 +32,7 @@ enum Step {
     BindIdentity { who: u8, endings: u8, found: Option<(u8, bool)>, what: u8 },
     MarkIdentity { what: u8, blocked: bool },
     MarkSubject { who: u8, what: u8, unblocked: Option<u64> },
-    EndAllSessions { who: u8 },
+    EndAllSessions { who: u8, endings: u64 },
     OpenSession { who: u8, secret: u8, what: u8, bound: bool, stale: bool, shown: Shown },
     KeepStanding { who: u8, shown: Shown },
     ReadStanding { who: u8, at: u8 },
@@ -118,7 +118,7 @@ fn step_of_members() -> impl Strategy<Value = Step> {
             .prop_map(|(what, blocked)| Step::MarkIdentity { what, blocked }),
         (two.clone(), three.clone(), proptest::option::of(0..3_u64))
             .prop_map(|(who, what, unblocked)| Step::MarkSubject { who, what, unblocked }),
-        two.clone().prop_map(|who| Step::EndAllSessions { who }),
+        (two.clone(), 0..4_u64).prop_map(|(who, endings)| Step::EndAllSessions { who, endings }),
         (two.clone(), shown()).prop_map(|(who, shown)| Step::KeepStanding { who, shown }),
         (two.clone(), two.clone()).prop_map(|(who, at)| Step::ReadStanding { who, at }),
         (two.clone(), two, any::<bool>(), shown())
@@ -305,9 +305,9 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
             let (who, what) = (someone(who).key(), identity(&what.to_string()));
             format!("{:?}", store.mark_subject(&who, &what, unblocked).await.unwrap().value)
         }
-        Step::EndAllSessions { who } => {
+        Step::EndAllSessions { who, endings } => {
             let who = someone(who).key();
-            format!("{:?}", store.end_all_sessions(&who).await.unwrap().value)
+            format!("{:?}", store.end_all_sessions(&who, endings).await.unwrap().value)
         }
         Step::OpenSession { who, secret, what, bound, stale, shown } => {
             let what = identity(&what.to_string());

@@ -182,9 +182,10 @@ impl Rows<'_> {
     pub(in crate::store::embedded) fn end_all_sessions(
         &mut self,
         subject: &SubjectKey,
+        endings: u64,
     ) -> Result<(), Trouble> {
         let binding = self.binding(subject)?;
-        self.bind(subject, &binding.ended())
+        if binding.endings > endings { Ok(()) } else { self.bind(subject, &binding.ended()) }
     }
 
     /// Which identity `subject` has.
