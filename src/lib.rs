@@ -35,8 +35,8 @@ pub use service::{Listeners, ServeError, Service, StartError};
 pub mod inside {
     pub use crate::clock::{StoreTime, Timestamp};
     pub use crate::ids::{
-        Digest, Identity, IdentityError, ProviderName, Reference, RequestId, Secret256, Subject,
-        SubjectError, SubjectKey,
+        Digest, Handle, Identity, IdentityError, ProviderName, Reference, RequestId, Secret256,
+        Subject, SubjectError, SubjectKey,
     };
     pub use crate::telemetry::{AUDIT, JsonLines, Metrics};
 

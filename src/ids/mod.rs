@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use conversations::{GUEST_PREFIX, Identity, IdentityError};
-pub use random::{Digest, Reference, RequestId, Secret256};
+pub use random::{Digest, Handle, Reference, RequestId, Secret256};
 pub use subject::{Subject, SubjectError, SubjectKey};
 
 /// A provider's name as it stands in URLs: 1 to 32 of `[a-z0-9-]`, beginning with a letter or digit.
