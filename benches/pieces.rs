@@ -112,6 +112,10 @@ fn use_session(criterion: &mut Criterion) {
             idle: Duration::from_hours(8),
             label: "Firefox on Windows".to_owned(),
             most: 10_000,
+            begun: Timestamp::from_millis(0),
+            sid: None,
+            way: None,
+            grant: None,
             standing: NewStanding {
                 subject,
                 provider: ProviderName::parse("corp").ok_or("a provider's name")?,

@@ -17,7 +17,9 @@ use serde_json::json;
 use vestibule::inside::store::{
     self, Found, NewSession, NewStanding, SessionKey, Settings, Store, StoreError, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Reference, Secret256, Subject};
+use vestibule::inside::{
+    Digest, Identity, Metrics, ProviderName, Reference, Secret256, Subject, Timestamp,
+};
 
 const TODAY: &str = r#"
 allow = [{ rule = "claims.email_verified && domain(claims.email) == 'example.com'", message = "Only verified staff." }]
@@ -174,6 +176,10 @@ async fn remember(store: &Store, person: u32, unbound: u32) -> Tried<()> {
         idle: Duration::from_hours(8),
         label: "Firefox on Windows".to_owned(),
         most: 10_000,
+        begun: Timestamp::from_millis(0),
+        sid: None,
+        way: None,
+        grant: None,
         standing,
     };
     patiently(async || store.open_session(&session).await.map(drop)).await

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use vestibule::inside::store::{
     self, Found, NewSession, NewStanding, SessionKey, Settings, Store, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject, Timestamp};
 
 /// How many signed-in devices ask in turn: enough that none comes near a limit of a thousand a second.
 const SESSIONS: usize = 256;
@@ -396,6 +396,10 @@ fn cookies(redis: &Server, provider: &Provider) -> Outcome<Vec<String>> {
                 idle: Duration::from_hours(8),
                 label: "Firefox on Windows".to_owned(),
                 most: 10_000,
+                begun: Timestamp::from_millis(0),
+                sid: None,
+                way: None,
+                grant: None,
                 standing: standing(subject.clone())?,
             };
             store.open_session(&session).await?;

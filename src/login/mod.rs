@@ -219,7 +219,7 @@ impl Login {
             .take_login_once(&id, &binding.digest(), &answer.provider, RequestId::unique())
             .await?;
         let return_to = match taken.value {
-            TakenLogin::Taken { return_to } => return_to,
+            TakenLogin::Taken { return_to, .. } => return_to,
             TakenLogin::AlreadyTaken => return Err(NotOurs::Answered.into()),
             TakenLogin::OtherBrowser { return_to } => {
                 return Err(NotOurs::OtherCookie { return_to }.into());

@@ -22,7 +22,7 @@ use crate::oidc::{Claims, OidcError};
 use crate::policy::Decision;
 use crate::sessions::{Live, Member, SessionCookie, SessionError, Sessions};
 use crate::store::{
-    Binding, Claim, Dated, Judged, NewStanding, Outcome, SessionKey, Store, StoreError, Verdict,
+    Binding, Claim, Dated, NewStanding, Outcome, SessionKey, Store, StoreError, Verdict,
 };
 use crate::telemetry::AUDIT;
 use crate::token::{AccessToken, Grant, LONGEST, Signer};
@@ -354,10 +354,10 @@ impl Mint {
     async fn token_ttl(
         &self,
         key: &SessionKey,
-        live: &Live<Judged>,
+        live: &Live<Verdict>,
     ) -> Result<Option<Duration>, MintError> {
         let judge = self.judge(&live.session.provider)?;
-        let verdict = &live.with.verdict;
+        let verdict = &live.with;
         match verdict.outcome {
             Outcome::Allowed { token_ttl }
                 if verdict.mark == judge.mark && !judge.policy.reads_now() =>
@@ -379,7 +379,7 @@ impl Mint {
         &self,
         judge: &Judge,
         key: &SessionKey,
-        live: &Live<Judged>,
+        live: &Live<Verdict>,
     ) -> Result<Option<Duration>, MintError> {
         let provider = &live.session.provider;
         loop {

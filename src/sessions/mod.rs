@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Identity, ProviderName, RequestId, Secret256, SubjectKey};
 use crate::store::{
-    Dated, Found, Judged, NewSession, NewStanding, OpenedSession, Rate, Session, SessionKey, Store,
-    StoreError, UseTerms, UsedSession,
+    Dated, Found, NewSession, NewStanding, OpenedSession, Rate, Session, SessionKey, Store,
+    StoreError, UseTerms, UsedSession, Verdict,
 };
 
 /// How many sessions one subject may have. More than that is no person and no household of kiosks; without a bound, whoever signs in
@@ -143,11 +143,16 @@ impl Sessions {
             label: label.to_owned(),
             most: MOST,
             standing: member.standing.clone(),
+            begun: Timestamp::from_millis(0),
+            sid: None,
+            way: None,
+            grant: None,
         };
         let Dated { value, time } = self.store.open_session(&new).await?;
         match value {
             OpenedSession::Opened(session) => Ok((cookie, self.live(session, time, ())?)),
             OpenedSession::Overtaken => Err(SessionError::Overtaken),
+            OpenedSession::LoggedOut => Err(SessionError::Ended),
         }
     }
 
@@ -161,11 +166,11 @@ impl Sessions {
         &self,
         key: &SessionKey,
         request: RequestId,
-    ) -> Result<Live<Judged>, SessionError> {
+    ) -> Result<Live<Verdict>, SessionError> {
         let terms = UseTerms { idle: self.settings.idle, limit: self.limit };
         let Dated { value, time } = self.store.use_session(key, &terms, request).await?;
         match value {
-            UsedSession::Live(session, judged) => self.live(session, time, judged),
+            UsedSession::Live(session, verdict) => self.live(session, time, verdict),
             UsedSession::Limited { after } => Err(SessionError::Limited { after }),
             UsedSession::Ended => Err(SessionError::Ended),
         }
@@ -178,7 +183,7 @@ impl Sessions {
     /// [`SessionError::Ended`]; [`SessionError::Store`] when the store has no answer.
     pub async fn look_at(&self, key: &SessionKey) -> Result<Live<String>, SessionError> {
         let Dated { value, time } = self.store.read_session(key, self.settings.idle).await?;
-        let (session, decision) = value.ok_or(SessionError::Ended)?;
+        let (session, _, decision) = value.ok_or(SessionError::Ended)?;
         self.live(session, time, decision)
     }
 

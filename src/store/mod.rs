@@ -1,7 +1,7 @@
 //! What is remembered: one atomic step a method, behind two stores that answer alike.
 //!
 //! Owns what is kept, under which keys, for how long, and the clock. Does not own what it means: the rooms above decide whom
-//! to let in. Nothing secret is kept: of cookies and states only their digests.
+//! to let in. Nothing secret is kept as it is: of cookies and states only their digests, and a provider's tokens as somebody sealed them.
 
 /// Calls the backend's function of the same name, and tells [`Store::timed`] which it is.
 macro_rules! step {
@@ -18,9 +18,11 @@ macro_rules! step {
 mod embedded;
 mod error;
 mod identities;
+mod logouts;
 mod measure;
 mod operators;
 mod redis;
+mod revalidation;
 mod sessions;
 mod standings;
 mod steps;
@@ -38,9 +40,10 @@ use error::Fault;
 pub use error::{OpenError, StoreError};
 use measure::{Step, StepMetrics};
 pub use steps::{
-    Allowance, Binding, Claim, Cursor, EndedSession, Found, Health, Judged, ListedSession,
-    NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, Rate, Replicas,
-    Session, SessionKey, Standing, TakenLogin, UseTerms, UsedSession, Verdict, Whose,
+    Allowance, Asked, BegunRevalidation, Binding, Claim, Cursor, EndedSession, Found, Health,
+    ListedSession, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, Rate,
+    Replicas, Revalidated, Scope, Session, SessionKey, Standing, TakenGrant, TakenLogin, UseTerms,
+    UsedSession, Verdict, Way, Whose,
 };
 
 /// Where things are kept.

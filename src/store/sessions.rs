@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::measure::Step;
 use super::{
     Backend, Dated, EndedSession, ListedSession, NewSession, OpenedSession, Session, SessionKey,
-    Store, StoreError, UseTerms, UsedSession,
+    Store, StoreError, UseTerms, UsedSession, Verdict,
 };
 use crate::ids::{Digest, RequestId};
 
@@ -38,8 +38,8 @@ impl Store {
         step!(self, use_session(key, terms, request))
     }
 
-    /// Looks at a session and at what was decided last of its subject, as JSON, without using it; `None` when it is no more, or
-    /// never was.
+    /// Looks at a session, at what the policy said last of its subject and at what was decided, as JSON, without using it; `None` when
+    /// it is no more, or never was.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Store {
         &self,
         key: &SessionKey,
         idle: Duration,
-    ) -> Result<Dated<Option<(Session, String)>>, StoreError> {
+    ) -> Result<Dated<Option<(Session, Verdict, String)>>, StoreError> {
         step!(self, read_session(key, idle))
     }
 

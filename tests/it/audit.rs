@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vestibule::inside::store::{
     Found, NewSession, NewStanding, Outcome, SessionKey, Settings, Store, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject, Timestamp};
 
 use crate::process::{PATIENCE, Service, configuration, get};
 use crate::support::redis::RedisServer;
@@ -28,6 +28,10 @@ async fn open_session(redis: &RedisServer) -> String {
         idle: Duration::from_hours(8),
         label: String::new(),
         most: 10,
+        begun: Timestamp::from_millis(0),
+        sid: None,
+        way: None,
+        grant: None,
         standing: NewStanding {
             subject: subject.clone(),
             provider: ProviderName::parse("corp").unwrap(),

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use vestibule::inside::store::{
     Found, NewSession, NewStanding, OpenedSession, Outcome, SessionKey, Settings, Store, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Reference, Secret256, Subject};
+use vestibule::inside::{
+    Digest, Identity, Metrics, ProviderName, Reference, Secret256, Subject, Timestamp,
+};
 
 use crate::support::operator::{OPS_TOKEN, Operator, Said, but_for, configuration};
 use crate::support::policies::serve;
@@ -130,6 +132,10 @@ async fn remember(store: &Store, at: &str, who: &str, identity: Option<&str>, cl
         idle: hour,
         label: String::new(),
         most: 10,
+        begun: Timestamp::from_millis(0),
+        sid: None,
+        way: None,
+        grant: None,
         standing,
     };
     let opened = store.open_session(&session).await.unwrap().value;

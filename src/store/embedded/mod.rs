@@ -5,6 +5,8 @@
 //! many steps share one flush. What each step promises stands at [`super::Store`].
 
 mod clock;
+mod logouts;
+mod revalidation;
 mod rows;
 mod sweep;
 mod writer;
@@ -224,7 +226,7 @@ impl Embedded {
         &self,
         key: &SessionKey,
         idle: Duration,
-    ) -> Result<Dated<Option<(Session, String)>>, Fault> {
+    ) -> Result<Dated<Option<(Session, Verdict, String)>>, Fault> {
         let key = *key;
         self.run(move |rows| rows.read_session(&key, idle)).await
     }

@@ -9,6 +9,10 @@ use super::rows::Rows;
 pub(super) struct Sweep {
     logins: String,
     sessions: String,
+    grants: String,
+    logouts: String,
+    handles: String,
+    spent: String,
     standings: String,
     denials: String,
     limits: String,
@@ -20,6 +24,10 @@ impl Sweep {
         let (us, ms) = (rows.us, rows.ms());
         sweep(&mut rows.logins, &mut self.logins, most, |row| row.0 < ms)?;
         sweep(&mut rows.sessions, &mut self.sessions, most, |row| row.0 < ms)?;
+        sweep(&mut rows.grants, &mut self.grants, most, |row| row.0 < ms)?;
+        sweep(&mut rows.logouts, &mut self.logouts, most, |row| row.0 < ms)?;
+        sweep(&mut rows.handles, &mut self.handles, most, |row| row.0 < ms)?;
+        sweep(&mut rows.spent, &mut self.spent, most, |row| row.0 < ms)?;
         sweep(&mut rows.standings, &mut self.standings, most, |row| row.0 <= ms)?;
         sweep(&mut rows.denials, &mut self.denials, most, |row| row.0 <= ms)?;
         sweep(&mut rows.limits, &mut self.limits, most, |row| row.0 <= us)

@@ -6,19 +6,23 @@
 //! | `vestibule:claim:{<identity>}` | hash | its own | `k` subject key, `i` issuer, `v` value of the subject claim: whose the identity is; while it is moved, `mk`, `mi`, `mv`: the same of the subject that it goes to; `b` while it is blocked, which may stand alone | for ever, `b` alone until it is unblocked |
 //! | `vestibule:subject:{<subject key>}` | string | the subject's | how often all its sessions were ended, a space, and the identity that it is bound to, if any, with `!` before it while that is blocked | for ever |
 //! | `vestibule:standing:{<subject key>}` | hash | the subject's | `:i` issuer, `:v` value of the subject claim; for each provider `<provider>` brief: the policy's mark, `a` and the seconds that a token may last or `d` and a denial's reference, when the claims were obtained ms, parted by spaces; `<provider>:c` claims; `<provider>:d` decision | to the end of the last session, or longer as configured |
-//! | `vestibule:session:{<subject key>}:<digest of its secret>` | hash | the subject's | `e` ends ms, `c` card: since ms, a space, and what the subject's key held when it began: once that holds anything else, the session is over; `p` provider, `l` last used ms, to a 128th of the idle time, `t` when its limit is untouched again µs, `r` the request counted last, `d` what its owner knows the device by, `o` the request that ended all others; of an ended one `x` the request that ended it, and `z` instead of `e` | to its end or the end of its idle time, whichever is first; a minute once `x` is there |
+//! | `vestibule:session:{<subject key>}:<digest of its secret>` | hash | the subject's | `e` ends ms, `c` card: since ms, a space, and what the subject's key held when it began: once that holds anything else, the session is over; `p` provider, `l` last used ms, to a 128th of the idle time, `t` when its limit is untouched again µs, `r` the request counted last, `d` what its owner knows the device by, `o` the request that ended all others; `v` when the provider was last asked about it, ms, a space, and how it can be asked again: `r`, or `u` and until when, ms; `s` handle of the provider's sid; `w` the request that asks now, a space, and until when it may, ms, 0 once it is done, or `-` instead of a request when nobody asks until then; of an ended one `x` the request that ended it, and `z` instead of `e` | to its end or the end of its idle time, whichever is first; a minute once `x` is there |
 //! | `vestibule:devices:{<subject key>}` | zset | the subject's | the digest of each session's secret, by when the session is over, ms, as far as was known when it was looked at last: later only, if it has been used since. What is ended is taken out at once, what is gone after it lay idle, or after an operator ended all sessions, by later steps | as long as the last session to be opened may last |
+//! | `vestibule:grants:{<subject key>}` | hash | the subject's | under the digest of a session's secret what its provider gave, sealed. What is left of sessions that are no more is taken out to be revoked | as long as the last session to be opened may last |
+//! | `vestibule:logouts:{<subject key>}` | zset | the subject's | what a provider logged out, by when, ms: `*` everything, `-` sessions without a sid, or the handle of a sid; and after `+` each request that did so | 15 minutes after the last |
+//! | `vestibule:handle:{<handle>}` | string | its own | when it was logged out, ms, if it was; then whom its logouts name: subject keys, each after a space | as long as the last session to join may last, and 15 minutes after a logout |
+//! | `vestibule:spent:<digest>` | string | its own | the request that spent what has this digest | as long as that could come again |
 //! | `vestibule:denial:<reference>` | string | its own | why somebody was denied | as configured |
 //! | `vestibule:limit:<bucket>` | hash | its own | `t` when it is untouched again µs, `r` the request counted last | until it is untouched again |
 //! | `vestibule:replicas` | string | its own | nothing: written before replicas are waited for | a minute |
 //!
 //! Field names are one letter because the session is read with every token. Times are of the server's own clock. In a cluster,
 //! what is between braces decides the slot, and one script touches one slot. The scripts that go through a subject's devices put the
-//! keys of its sessions together from that of one: all in the same slot, though not all among `KEYS`.
+//! keys of its sessions together from that of one, or from what all begin with: all in the same slot, though not all among `KEYS`.
 
 use std::fmt::{self, Display};
 
-use crate::ids::{Digest, Identity, Reference, SubjectKey};
+use crate::ids::{Digest, Handle, Identity, Reference, SubjectKey};
 use crate::store::SessionKey;
 
 const STANDING: &str = "vestibule:standing:{";
@@ -67,6 +71,31 @@ pub(super) fn session(key: &SessionKey) -> impl Display {
 /// Which sessions a subject has; beside them.
 pub(super) fn devices(subject: &SubjectKey) -> impl Display {
     fmt::from_fn(move |f| write!(f, "vestibule:devices:{{{subject}}}"))
+}
+
+/// What the keys of all sessions of a subject begin with; the digest of a session's secret completes one.
+pub(super) fn sessions(subject: &SubjectKey) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:session:{{{subject}}}:"))
+}
+
+/// What providers gave for a subject's sessions; beside them.
+pub(super) fn grants(subject: &SubjectKey) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:grants:{{{subject}}}"))
+}
+
+/// What was logged out of a subject's lately; beside its sessions.
+pub(super) fn logouts(subject: &SubjectKey) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:logouts:{{{subject}}}"))
+}
+
+/// Whom a provider's logouts name.
+pub(super) fn handle(handle: &Handle) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:handle:{{{handle}}}"))
+}
+
+/// Something that counts once.
+pub(super) fn spent(name: &Digest) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "vestibule:spent:{name}"))
 }
 
 /// A limit.

@@ -7,7 +7,9 @@ mod examine;
 mod identities;
 mod keys;
 mod link;
+mod logouts;
 mod replicas;
+mod revalidation;
 mod script;
 mod sessions;
 mod standings;
@@ -72,6 +74,16 @@ scripts!(
     list_sessions,
     end_listed_session,
     end_other_sessions,
+    begin_revalidation,
+    keep_grant,
+    finish_revalidation,
+    pause_revalidation,
+    take_grants,
+    join_logout,
+    log_out_handle,
+    log_out_subject,
+    was_spent,
+    spend_once,
     keep_standing,
     read_standing,
     decide_standing,
@@ -148,9 +160,9 @@ impl Redis {
     ) -> Result<Dated<TakenLogin>, Fault> {
         let call = self.scripts.take_login_once.call(1).text(keys::login(id));
         let call = call.text(binding).arg(provider.as_str()).text(request);
-        let mut answer = call.run(&self.link).await?;
+        let mut answer = call.arg(millis(Store::LOGIN_PATIENCE)).run(&self.link).await?;
         let taken = match answer.text()?.as_str() {
-            "taken" => TakenLogin::Taken { return_to: answer.text()? },
+            "taken" => TakenLogin::Taken { return_to: answer.text()?, begun: answer.timestamp()? },
             "already_taken" => TakenLogin::AlreadyTaken,
             "other_browser" => TakenLogin::OtherBrowser { return_to: answer.text()? },
             "other_provider" => TakenLogin::OtherProvider,

@@ -1,6 +1,6 @@
 //! Scripts and their answers: how one is called in a single round trip, and how its answer is read without trusting it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write;
 use std::vec;
 
@@ -28,6 +28,15 @@ impl Script {
         let mut command = Cmd::with_capacity(11, 448);
         command.arg("EVALSHA").arg(&self.hash).arg(keys);
         Call { script: self, command }
+    }
+}
+
+/// What a value reads as, or nothing.
+pub(super) struct Maybe<T>(pub(super) Option<T>);
+
+impl<T: Display> Display for Maybe<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|value| value.fmt(f))
     }
 }
 

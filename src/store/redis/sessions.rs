@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::script::Answer;
+use super::script::{Answer, Maybe};
 use super::{Redis, checked_binding, checked_brief, keys};
 use crate::clock::Timestamp;
 use crate::ids::{Digest, ProviderName, RequestId};
 use crate::store::steps::{
-    EndedSession, Judged, ListedSession, NewSession, OpenedSession, Rate, Session, SessionKey,
-    UseTerms, UsedSession, millis,
+    Asked, EndedSession, ListedSession, NewSession, OpenedSession, Rate, Session, SessionKey,
+    UseTerms, UsedSession, Verdict, millis,
 };
 use crate::store::{Dated, Fault, Store};
 
@@ -19,18 +19,22 @@ impl Redis {
     ) -> Result<Dated<OpenedSession>, Fault> {
         let (key, standing, binding) = (&new.key, &new.standing, &new.found.binding);
         let obtained = new.found.obtained.map_or(String::new(), |at| at.as_millis().to_string());
-        let call = self.scripts.open_session.call(4).text(keys::session(key));
+        let call = self.scripts.open_session.call(6).text(keys::session(key));
         let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
-        let call = call.text(keys::devices(&key.subject));
+        let call = call.text(keys::devices(&key.subject)).text(keys::grants(&key.subject));
+        let call = call.text(keys::logouts(&key.subject));
         let call = call.text(binding).text(binding.to(&new.identity)).arg(obtained);
         let call = call.arg(millis(new.lifetime)).arg(millis(new.idle));
         let call = call.arg(standing.subject.issuer()).arg(standing.subject.value());
         let call = call.arg(standing.provider.as_str()).arg(&standing.claims);
         let call = call.text(standing.verdict).arg(&standing.decision).arg(millis(standing.keep));
         let call = call.text(key.id).arg(&new.label).arg(new.most).arg(millis(Store::TOMBSTONE));
-        let mut answer = call.run(&self.link).await?;
+        let way = new.way.filter(|_| new.grant.is_some());
+        let call = call.arg(new.begun.as_millis()).text(Maybe(new.sid)).text(Maybe(way));
+        let mut answer = call.arg(new.grant.as_deref().unwrap_or("")).run(&self.link).await?;
         let opened = match answer.number()? {
             1 => OpenedSession::Opened(read_session(&mut answer)?),
+            2 => OpenedSession::LoggedOut,
             _ => OpenedSession::Overtaken,
         };
         Ok(answer.dated(opened))
@@ -53,8 +57,7 @@ impl Redis {
         let used = match answer.number()? {
             2 => {
                 let session = read_session(&mut answer)?;
-                let (verdict, obtained) = checked_brief(&answer.text()?)?;
-                UsedSession::Live(session, Judged { verdict, obtained })
+                UsedSession::Live(session, checked_brief(&answer.text()?)?.0)
             }
             1 => UsedSession::Limited { after: Duration::from_micros(answer.number()?) },
             _ => UsedSession::Ended,
@@ -66,7 +69,7 @@ impl Redis {
         &self,
         key: &SessionKey,
         idle: Duration,
-    ) -> Result<Dated<Option<(Session, String)>>, Fault> {
+    ) -> Result<Dated<Option<(Session, Verdict, String)>>, Fault> {
         let call = self.scripts.read_session.call(3).text(keys::session(key));
         let call = call.text(keys::subject(&key.subject)).text(keys::standing(&key.subject));
         let call = call.arg(millis(idle));
@@ -74,7 +77,8 @@ impl Redis {
         let read = if answer.is_over() {
             None
         } else {
-            Some((read_session(&mut answer)?, answer.text()?))
+            let session = read_session(&mut answer)?;
+            Some((session, checked_brief(&answer.text()?)?.0, answer.text()?))
         };
         Ok(answer.dated(read))
     }
@@ -157,7 +161,8 @@ impl Redis {
     }
 }
 
-/// The next four values, which every script gives in the same order: the card, the provider, when it was last used, when it ends.
+/// The next five values, which every script gives in the same order: the card, the provider, when it was last used, when it ends, and
+/// when the provider was asked about it, if that can be asked again.
 fn read_session(answer: &mut Answer) -> Result<Session, Fault> {
     let card = answer.text()?;
     let (since, binding) =
@@ -171,5 +176,10 @@ fn read_session(answer: &mut Answer) -> Result<Session, Fault> {
             .ok_or(Fault::Corrupt("no provider's name in a session"))?,
         last_used: answer.timestamp()?,
         ends: answer.timestamp()?,
+        asked: answer.maybe_text()?.as_deref().map(checked_asked).transpose()?,
     })
+}
+
+fn checked_asked(text: &str) -> Result<Asked, Fault> {
+    Asked::read(text).ok_or(Fault::Corrupt("no moment of asking where one belongs"))
 }

@@ -1,15 +1,20 @@
 //! What goes into the steps and what comes out of them: plain, checked, and without a meaning of its own.
 
 mod bindings;
+mod logouts;
+mod revalidation;
 mod sessions;
 mod standings;
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::ids::{Digest, ProviderName, Subject};
 pub use bindings::{Binding, Found};
+pub use logouts::Scope;
+pub use revalidation::{Asked, BegunRevalidation, Revalidated, TakenGrant, Way};
 pub use sessions::{
-    EndedSession, Judged, ListedSession, NewSession, OpenedSession, Session, SessionKey, UseTerms,
+    EndedSession, ListedSession, NewSession, OpenedSession, Session, SessionKey, UseTerms,
     UsedSession,
 };
 pub use standings::{Cursor, NewStanding, Outcome, Page, Standing, Unreadable, Verdict};
@@ -67,6 +72,8 @@ pub enum TakenLogin {
     Taken {
         /// Where the browser goes afterwards.
         return_to: String,
+        /// When it was begun; a millisecond earlier at most.
+        begun: Timestamp,
     },
     /// Another request took it before.
     AlreadyTaken,

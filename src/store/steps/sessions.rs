@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::Rate;
 use super::bindings::Found;
+use super::revalidation::{Asked, Way};
 use super::standings::{NewStanding, Verdict};
 use crate::clock::Timestamp;
-use crate::ids::{Digest, Identity, ProviderName, SubjectKey};
+use crate::ids::{Digest, Handle, Identity, ProviderName, SubjectKey};
 
 /// Names one session: whose, and the digest of its cookie's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +39,21 @@ pub struct NewSession {
     pub most: u32,
     /// What the login showed; of the key's subject.
     pub standing: NewStanding,
+    /// When the login began: a logout since then is one of this login.
+    pub begun: Timestamp,
+    /// What the provider calls the login in its logout tokens; `None` when it did not say.
+    pub sid: Option<Handle>,
+    /// How the provider can be asked again; counts only beside a grant.
+    pub way: Option<Way>,
+    /// What the provider gave for that, sealed: a text that the store does not understand.
+    pub grant: Option<String>,
+}
+
+impl NewSession {
+    /// When the provider was asked about a session that begins at `now`, if it can be asked again.
+    pub(in crate::store) fn asked(&self, now: Timestamp) -> Option<Asked> {
+        self.way.filter(|_| self.grant.is_some()).map(|way| Asked { at: now, way })
+    }
 }
 
 /// What came of opening a session.
@@ -48,6 +64,8 @@ pub enum OpenedSession {
     /// Since [`NewSession::found`] the subject's sessions were ended, or its identity was moved, or another login has bound it to
     /// another one, or other claims of it were denied at the provider: nothing is written.
     Overtaken,
+    /// Since [`NewSession::begun`] the provider has logged the subject out, or this login of it at any time: nothing is written.
+    LoggedOut,
 }
 
 /// A session as it is kept.
@@ -63,6 +81,8 @@ pub struct Session {
     pub last_used: Timestamp,
     /// When it ends, used or not.
     pub ends: Timestamp,
+    /// When the provider was last asked about it; `None` when it cannot be asked again.
+    pub asked: Option<Asked>,
 }
 
 /// A session among all those of its subject.
@@ -87,21 +107,11 @@ pub enum EndedSession {
     AskerEnded,
 }
 
-/// What is remembered of the subject at the session's provider, in brief.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// What the policy said last.
-    pub verdict: Verdict,
-    /// When the claims were obtained that it said it of; names them in
-    /// [`decide_standing`](crate::store::Store::decide_standing).
-    pub obtained: Timestamp,
-}
-
 /// What came of using a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UsedSession {
-    /// It lives, and its idle time begins anew.
-    Live(Session, Judged),
+    /// It lives, and its idle time begins anew. Beside it, what the policy said last of its subject at its provider.
+    Live(Session, Verdict),
     /// It lives, but this use is over its limit and not counted; its idle time goes on.
     Limited {
         /// When it may be used again.

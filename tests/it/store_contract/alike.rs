@@ -5,10 +5,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use vestibule::inside::store::{
-    Allowance, Binding, Found, ListedSession, NewLogin, NewSession, NewStanding, OpenedSession,
-    Outcome, Session, SessionKey, Standing, Store, UseTerms, UsedSession, Verdict,
+    Allowance, Asked, BegunRevalidation, Binding, Found, ListedSession, NewLogin, NewSession,
+    NewStanding, OpenedSession, Outcome, Revalidated, Scope, Session, SessionKey, Standing, Store,
+    TakenLogin, UseTerms, UsedSession, Verdict, Way,
 };
-use vestibule::inside::{Reference, RequestId, Subject, Timestamp};
+use vestibule::inside::{Handle, Reference, RequestId, Subject, Timestamp};
 
 use super::{
     HOUR, digest, file_store, hourly, identity, new_session, provider, redis_store, session_key,
@@ -19,33 +20,212 @@ use crate::support::redis::RedisServer;
 /// A step, spelled with small numbers so that they meet often.
 #[derive(Clone, Debug)]
 enum Step {
-    TakeFromLimit { bucket: u8, count: u8, request: u8 },
-    BeginLogin { state: u8, browser: u8, at: u8 },
-    TakeLoginOnce { state: u8, browser: u8, at: u8, request: u8 },
-    FindIdentity { who: u8, at: u8 },
-    ClaimIdentity { what: u8, who: u8 },
-    FindSubject { what: u8 },
-    BeginMove { what: u8, from: u8, to: u8 },
-    RetireSubject { from: u8, what: u8 },
-    FinishMove { what: u8, to: u8 },
-    BindSubject { to: u8, what: u8, endings: u8 },
-    BindIdentity { who: u8, endings: u8, found: Option<(u8, bool)>, what: u8 },
-    MarkIdentity { what: u8, blocked: bool },
-    MarkSubject { who: u8, what: u8, unblocked: Option<u64> },
-    EndAllSessions { who: u8, endings: u64 },
-    OpenSession { who: u8, secret: u8, what: u8, bound: bool, stale: bool, shown: Shown },
-    KeepStanding { who: u8, shown: Shown },
-    ReadStanding { who: u8, at: u8 },
-    DecideStanding { who: u8, at: u8, late: bool, shown: Shown },
-    ListStandings { about: u8 },
-    KeepDenial { number: u8, text: u8 },
-    FindDenial { number: u8 },
-    UseSession { who: u8, secret: u8, count: u8, request: u8 },
-    ReadSession { who: u8, secret: u8 },
-    EndSession { who: u8, secret: u8, request: u8 },
-    ListSessions { who: u8, secret: u8 },
-    EndListedSession { who: u8, secret: u8, other: u8, request: u8 },
-    EndOtherSessions { who: u8, secret: u8, request: u8 },
+    TakeFromLimit {
+        bucket: u8,
+        count: u8,
+        request: u8,
+    },
+    BeginLogin {
+        state: u8,
+        browser: u8,
+        at: u8,
+    },
+    TakeLoginOnce {
+        state: u8,
+        browser: u8,
+        at: u8,
+        request: u8,
+    },
+    FindIdentity {
+        who: u8,
+        at: u8,
+    },
+    ClaimIdentity {
+        what: u8,
+        who: u8,
+    },
+    FindSubject {
+        what: u8,
+    },
+    BeginMove {
+        what: u8,
+        from: u8,
+        to: u8,
+    },
+    RetireSubject {
+        from: u8,
+        what: u8,
+    },
+    FinishMove {
+        what: u8,
+        to: u8,
+    },
+    BindSubject {
+        to: u8,
+        what: u8,
+        endings: u8,
+    },
+    BindIdentity {
+        who: u8,
+        endings: u8,
+        found: Option<(u8, bool)>,
+        what: u8,
+    },
+    MarkIdentity {
+        what: u8,
+        blocked: bool,
+    },
+    MarkSubject {
+        who: u8,
+        what: u8,
+        unblocked: Option<u64>,
+    },
+    EndAllSessions {
+        who: u8,
+        endings: u64,
+    },
+    OpenSession {
+        who: u8,
+        secret: u8,
+        what: u8,
+        bound: bool,
+        stale: bool,
+        shown: Shown,
+        left: Left,
+    },
+    KeepStanding {
+        who: u8,
+        shown: Shown,
+    },
+    ReadStanding {
+        who: u8,
+        at: u8,
+    },
+    DecideStanding {
+        who: u8,
+        at: u8,
+        late: bool,
+        shown: Shown,
+    },
+    ListStandings {
+        about: u8,
+    },
+    KeepDenial {
+        number: u8,
+        text: u8,
+    },
+    FindDenial {
+        number: u8,
+    },
+    UseSession {
+        who: u8,
+        secret: u8,
+        count: u8,
+        request: u8,
+    },
+    ReadSession {
+        who: u8,
+        secret: u8,
+    },
+    EndSession {
+        who: u8,
+        secret: u8,
+        request: u8,
+    },
+    ListSessions {
+        who: u8,
+        secret: u8,
+    },
+    EndListedSession {
+        who: u8,
+        secret: u8,
+        other: u8,
+        request: u8,
+    },
+    EndOtherSessions {
+        who: u8,
+        secret: u8,
+        request: u8,
+    },
+    BeginRevalidation {
+        who: u8,
+        secret: u8,
+        late: bool,
+        request: u8,
+    },
+    KeepGrant {
+        who: u8,
+        secret: u8,
+        request: u8,
+        grant: u8,
+    },
+    FinishRevalidation {
+        who: u8,
+        secret: u8,
+        request: u8,
+        way: u8,
+        late: bool,
+        shown: Option<Shown>,
+    },
+    PauseRevalidation {
+        who: u8,
+        secret: u8,
+        request: u8,
+    },
+    TakeGrants {
+        who: u8,
+    },
+    JoinLogout {
+        sid: u8,
+        who: u8,
+        late: bool,
+    },
+    LogOutHandle {
+        sid: u8,
+    },
+    LogOutSubject {
+        who: u8,
+        scope: Option<(u8, bool)>,
+        request: u8,
+    },
+    WasSpent {
+        name: u8,
+    },
+    SpendOnce {
+        name: u8,
+        request: u8,
+    },
+}
+
+/// What a login leaves beside what it shows.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    /// Whether it was begun before anything that is told here, or after all of it.
+    early: bool,
+    sid: Option<u8>,
+    way: u8,
+    grant: Option<u8>,
+}
+
+fn left() -> impl Strategy<Value = Left> {
+    let sid = proptest::option::of(0..2_u8);
+    (0..4_u8, sid, 0..3_u8, proptest::option::weighted(0.8, 0..3_u8))
+        .prop_map(|(early, sid, way, grant)| Left { early: early == 0, sid, way, grant })
+}
+
+/// How a provider can be asked again, spelled with a small number.
+fn way(number: u8) -> Option<Way> {
+    let until = Timestamp::from_millis(1_795_521_660_000);
+    [None, Some(Way::Refresh), Some(Way::Userinfo { until })][usize::from(number)]
+}
+
+fn handle(sid: u8) -> Handle {
+    Handle::of(&["sid", &sid.to_string()])
+}
+
+/// Before anything that is told here, or after all of it.
+fn moment(early: bool) -> Timestamp {
+    Timestamp::from_millis(if early { 0 } else { 9_000_000_000_000 })
 }
 
 /// What a login shows and the policy says of it.
@@ -142,12 +322,11 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         1 => (three.clone(), two.clone()).prop_map(|(who, at)| Step::FindIdentity { who, at }),
         1 => (three.clone(), three.clone()).prop_map(|(what, who)| Step::ClaimIdentity { what, who }),
-        3 => (two.clone(), three.clone(), three.clone(), any::<bool>(), 0..4_u8, shown()).prop_map(
-            |(who, secret, what, bound, stale, shown)| {
+        3 => (two.clone(), three.clone(), three.clone(), any::<bool>(), 0..4_u8, shown(), left())
+            .prop_map(|(who, secret, what, bound, stale, shown, left)| {
                 let stale = stale == 0;
-                Step::OpenSession { who, secret, what, bound, stale, shown }
-            }
-        ),
+                Step::OpenSession { who, secret, what, bound, stale, shown, left }
+            }),
         1 => (two.clone(), three.clone(), four.clone(), four.clone()).prop_map(
             |(who, secret, count, request)| Step::UseSession { who, secret, count, request }
         ),
@@ -158,6 +337,48 @@ fn step() -> impl Strategy<Value = Step> {
             request
         }),
         3 => step_of_devices(),
+        5 => step_of_revalidation(),
+        2 => step_of_logouts(),
+    ]
+}
+
+/// Steps about asking a provider again.
+fn step_of_revalidation() -> impl Strategy<Value = Step> {
+    let (two, three) = (0..2_u8, 0..3_u8);
+    let session = (two.clone(), three.clone(), two.clone());
+    let late = || (0..4_u8).prop_map(|late| late == 0);
+    let shown = proptest::option::of(shown());
+    prop_oneof![
+        3 => (session.clone(), late()).prop_map(|((who, secret, request), late)| {
+            Step::BeginRevalidation { who, secret, late, request }
+        }),
+        2 => (session.clone(), three.clone()).prop_map(|((who, secret, request), grant)| {
+            Step::KeepGrant { who, secret, request, grant }
+        }),
+        3 => (session.clone(), three, late(), shown).prop_map(
+            |((who, secret, request), way, late, shown)| {
+                Step::FinishRevalidation { who, secret, request, way, late, shown }
+            }
+        ),
+        1 => session.prop_map(|(who, secret, request)| {
+            Step::PauseRevalidation { who, secret, request }
+        }),
+        2 => two.prop_map(|who| Step::TakeGrants { who }),
+    ]
+}
+
+/// Steps about logouts of the provider's, and about what counts only once.
+fn step_of_logouts() -> impl Strategy<Value = Step> {
+    let (two, four) = (0..2_u8, 0..4_u8);
+    let scope = proptest::option::of((two.clone(), any::<bool>()));
+    prop_oneof![
+        2 => (two.clone(), two.clone(), any::<bool>())
+            .prop_map(|(sid, who, late)| Step::JoinLogout { sid, who, late }),
+        2 => two.clone().prop_map(|sid| Step::LogOutHandle { sid }),
+        2 => (two.clone(), scope, four.clone())
+            .prop_map(|(who, scope, request)| Step::LogOutSubject { who, scope, request }),
+        1 => two.clone().prop_map(|name| Step::WasSpent { name }),
+        1 => (two, four).prop_map(|(name, request)| Step::SpendOnce { name, request }),
     ]
 }
 
@@ -199,7 +420,15 @@ fn key(who: u8, secret: u8) -> SessionKey {
 
 /// What a session shows, times aside.
 fn told(session: &Session) -> String {
-    format!("{} {}", session.identity, session.provider)
+    let way = session.asked.map(|asked| asked.way);
+    format!("{} {} {way:?}", session.identity, session.provider)
+}
+
+/// When the provider was asked last about a session; never, when it is none.
+async fn asked(store: &Store, key: &SessionKey) -> Timestamp {
+    let read = store.read_session(key, HOUR).await.unwrap().value;
+    let asked = read.and_then(|(session, ..)| session.asked);
+    asked.map_or(Timestamp::from_millis(0), |asked| asked.at)
 }
 
 /// What a standing shows, times aside.
@@ -256,10 +485,10 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
         Step::TakeLoginOnce { state, browser, at, request } => {
             let (state, browser) = (digest(&state.to_string()), digest(&browser.to_string()));
             let (at, request) = (provider(&at.to_string()), names.request(request));
-            format!(
-                "{:?}",
-                store.take_login_once(&state, &browser, &at, request).await.unwrap().value
-            )
+            match store.take_login_once(&state, &browser, &at, request).await.unwrap().value {
+                TakenLogin::Taken { return_to, .. } => format!("taken {return_to}"),
+                other => format!("{other:?}"),
+            }
         }
         Step::FindIdentity { who, at } => {
             let found = find(store, who, at).await;
@@ -309,7 +538,7 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
             let who = someone(who).key();
             format!("{:?}", store.end_all_sessions(&who, endings).await.unwrap().value)
         }
-        Step::OpenSession { who, secret, what, bound, stale, shown } => {
+        Step::OpenSession { who, secret, what, bound, stale, shown, left } => {
             let what = identity(&what.to_string());
             let mut found = Found::default();
             found.binding.identity = bound.then(|| what.clone());
@@ -322,11 +551,16 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
                 found,
                 standing: shown.standing(who, names),
                 label: format!("device {secret}"),
+                begun: moment(left.early),
+                sid: left.sid.map(handle),
+                way: way(left.way),
+                grant: left.grant.map(|grant| format!("grant {grant}")),
                 ..new_session("anybody", "any")
             };
             match store.open_session(&new).await.unwrap().value {
                 OpenedSession::Opened(session) => told(&session),
                 OpenedSession::Overtaken => "overtaken".to_owned(),
+                OpenedSession::LoggedOut => "logged out".to_owned(),
             }
         }
         Step::KeepStanding { who, shown } => {
@@ -366,8 +600,8 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
                 .unwrap()
                 .value
             {
-                UsedSession::Live(session, judged) => {
-                    format!("{} {:?}", told(&session), judged.verdict)
+                UsedSession::Live(session, verdict) => {
+                    format!("{} {verdict:?}", told(&session))
                 }
                 UsedSession::Limited { .. } => "limited".to_owned(),
                 UsedSession::Ended => "ended".to_owned(),
@@ -375,7 +609,10 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
         }
         Step::ReadSession { who, secret } => {
             let read = store.read_session(&key(who, secret), HOUR).await.unwrap().value;
-            format!("{:?}", read.map(|(session, decision)| (told(&session), decision)))
+            format!(
+                "{:?}",
+                read.map(|(session, verdict, decision)| (told(&session), verdict, decision))
+            )
         }
         Step::EndSession { who, secret, request } => {
             let ended =
@@ -402,6 +639,72 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
             let (asker, request) = (key(who, secret), names.request(request));
             let ended = store.end_other_sessions(&asker, HOUR, request).await;
             ended.unwrap().value.to_string()
+        }
+        Step::BeginRevalidation { who, secret, late, request } => {
+            let (key, request) = (key(who, secret), names.request(request));
+            let at = if late { moment(true) } else { asked(store, &key).await };
+            let begun = store.begin_revalidation(&key, at, (HOUR, HOUR), request).await;
+            match begun.unwrap().value {
+                BegunRevalidation::Yours { grant, obtained } => {
+                    format!("yours {grant} {}", obtained.is_some())
+                }
+                BegunRevalidation::Anothers { .. } => "another's".to_owned(),
+                BegunRevalidation::Paused { .. } => "paused".to_owned(),
+                other => format!("{other:?}"),
+            }
+        }
+        Step::KeepGrant { who, secret, request, grant } => {
+            let (key, request) = (key(who, secret), names.request(request));
+            let kept = store.keep_grant(&key, request, &format!("grant {grant}")).await;
+            kept.unwrap().value.to_string()
+        }
+        Step::FinishRevalidation { who, secret, request, way: next, late, shown } => {
+            let (key, request) = (key(who, secret), names.request(request));
+            let Some((session, ..)) = store.read_session(&key, HOUR).await.unwrap().value else {
+                return "no session".to_owned();
+            };
+            // Each time another moment, the same on both.
+            let at = session.asked.map_or(0, |asked| asked.at.as_millis()) + 1;
+            let found = store.find_identity(&key.subject, Some(&session.provider)).await.unwrap();
+            let standing = shown.map(|shown| shown.standing(who, names));
+            let revalidated = Revalidated {
+                asked: way(next).map(|way| Asked { at: Timestamp::from_millis(at), way }),
+                standing: standing.map(|new| NewStanding { provider: session.provider, ..new }),
+                obtained: found.value.obtained.filter(|_| !late),
+            };
+            let finished = store.finish_revalidation(&key, request, &revalidated).await;
+            finished.unwrap().value.to_string()
+        }
+        Step::PauseRevalidation { who, secret, request } => {
+            let (key, request) = (key(who, secret), names.request(request));
+            format!("{:?}", store.pause_revalidation(&key, request, HOUR).await.unwrap().value)
+        }
+        Step::TakeGrants { who } => {
+            let mut taken = store.take_grants(&someone(who).key()).await.unwrap().value;
+            taken.sort_by_key(|taken| taken.id.to_string());
+            format!("{taken:?}")
+        }
+        Step::JoinLogout { sid, who, late } => {
+            let (who, since) = (someone(who).key(), moment(!late));
+            store.join_logout(&handle(sid), &who, since, HOUR).await.unwrap().value.to_string()
+        }
+        Step::LogOutHandle { sid } => {
+            format!("{:?}", store.log_out_handle(&handle(sid)).await.unwrap().value)
+        }
+        Step::LogOutSubject { who, scope, request } => {
+            let (who, request) = (someone(who).key(), names.request(request));
+            let scope = scope.map_or(Scope::All, |(sid, nameless)| Scope::Session {
+                sid: handle(sid),
+                nameless,
+            });
+            format!("{:?}", store.log_out_subject(&who, &scope, request).await.unwrap().value)
+        }
+        Step::WasSpent { name } => {
+            store.was_spent(&digest(&name.to_string())).await.unwrap().value.to_string()
+        }
+        Step::SpendOnce { name, request } => {
+            let (name, request) = (digest(&name.to_string()), names.request(request));
+            store.spend_once(&name, HOUR, request).await.unwrap().value.to_string()
         }
     }
 }

@@ -109,7 +109,7 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
             store.claim_identity(&identity(&who), &subject("somebody else")).await.unwrap().value;
         assert_eq!(claim, Claim::Anothers, "{who}");
         let kept = store.read_session(&session_key(&who, "kept"), super::HOUR).await.unwrap().value;
-        let (session, decision) = kept.unwrap();
+        let (session, _, decision) = kept.unwrap();
         assert_eq!((session.identity, decision), (identity(&who), new_standing(&who).decision));
         let moved = identity(&format!("moved-{number}"));
         let owner = store.find_subject(&moved).await.unwrap().value.owner.unwrap();

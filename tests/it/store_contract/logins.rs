@@ -1,7 +1,9 @@
 //! Logins under way.
 
-use vestibule::inside::RequestId;
+use std::time::Duration;
+
 use vestibule::inside::store::{NewLogin, Store, TakenLogin};
+use vestibule::inside::{RequestId, Timestamp};
 
 use super::{all_at_once, digest, provider};
 
@@ -17,16 +19,38 @@ async fn begin(store: &Store) {
     store.begin_login(&digest("state"), &login("/chat?room=ü")).await.unwrap();
 }
 
+/// What taking it answers, but for when it was begun.
 async fn take(store: &Store, browser: &str, at: &str, request: RequestId) -> TakenLogin {
-    store
-        .take_login_once(&digest("state"), &digest(browser), &provider(at), request)
-        .await
-        .unwrap()
-        .value
+    let (state, browser, at) = (digest("state"), digest(browser), provider(at));
+    let taken = store.take_login_once(&state, &browser, &at, request).await.unwrap().value;
+    match taken {
+        TakenLogin::Taken { return_to, .. } => TakenLogin::Taken { return_to, begun: NEVER },
+        other => other,
+    }
 }
 
+const NEVER: Timestamp = Timestamp::from_millis(0);
+
 fn taken() -> TakenLogin {
-    TakenLogin::Taken { return_to: "/chat?room=ü".to_owned() }
+    TakenLogin::Taken { return_to: "/chat?room=ü".to_owned(), begun: NEVER }
+}
+
+pub async fn a_taken_login_tells_when_it_was_begun(store: &Store) {
+    let at = store.begin_login(&digest("state"), &login("/")).await.unwrap().time.at();
+    let take = async |request| {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (state, browser, at) = (digest("state"), digest("browser"), provider("corp"));
+        match store.take_login_once(&state, &browser, &at, request).await.unwrap().value {
+            TakenLogin::Taken { begun, .. } => begun.as_millis(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let request = RequestId::unique();
+
+    for _ in 0..3 {
+        let begun = take(request).await;
+        assert!((at.as_millis() - 1..=at.as_millis()).contains(&begun), "{begun} {at:?}");
+    }
 }
 
 pub async fn a_login_is_taken_once(store: &Store) {

@@ -20,7 +20,7 @@ use vestibule::inside::store::{
     Found, NewSession, NewStanding, OpenedSession, Outcome, Rate, Session, SessionKey, Settings,
     Store, UseTerms, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Reference, Subject};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Reference, Subject, Timestamp};
 
 /// Runs each case on a Redis of its own and on a file of its own.
 macro_rules! on_both_stores {
@@ -66,6 +66,7 @@ on_both_stores! {
         a_login_that_was_never_begun_is_unknown,
         a_login_begun_twice_stays_the_first,
         a_taken_login_cannot_be_begun_again,
+        a_taken_login_tells_when_it_was_begun,
     }
     identities {
         the_first_claim_wins_for_ever,
@@ -245,6 +246,10 @@ fn new_session(who: &str, secret: &str) -> NewSession {
         label: secret.to_owned(),
         most: 10_000,
         standing: new_standing(who),
+        begun: Timestamp::from_millis(0),
+        sid: None,
+        way: None,
+        grant: None,
     }
 }
 
@@ -253,6 +258,7 @@ async fn open(store: &Store, new: &NewSession) -> Session {
     match store.open_session(new).await.unwrap().value {
         OpenedSession::Opened(session) => session,
         OpenedSession::Overtaken => panic!("it was overtaken"),
+        OpenedSession::LoggedOut => panic!("it was logged out"),
     }
 }
 

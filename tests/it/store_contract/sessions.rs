@@ -22,7 +22,7 @@ async fn use_it(store: &Store, terms: UseTerms) -> UsedSession {
 
 async fn read(store: &Store) -> Option<Session> {
     let read = store.read_session(&session_key("alice", "one"), HOUR).await.unwrap().value;
-    read.map(|(session, _)| session)
+    read.map(|(session, ..)| session)
 }
 
 async fn end(store: &Store, request: RequestId) -> bool {
@@ -51,10 +51,11 @@ pub async fn a_session_is_what_was_opened(store: &Store) {
             since: now,
             last_used: now,
             ends: now.plus(new.lifetime),
+            asked: None,
         };
         assert_eq!(opened.value, OpenedSession::Opened(session.clone()));
         let read = store.read_session(&new.key, HOUR).await.unwrap().value;
-        assert_eq!(read, Some((session, new.standing.decision)));
+        assert_eq!(read, Some((session, new.standing.verdict, new.standing.decision)));
     }
 }
 
@@ -258,7 +259,7 @@ pub async fn ten_sessions_of_one_subject_have_one_identity(store: &Store) {
     let bound = super::bound(store, "alice").await;
     let is_bound = |opened: &&OpenedSession| match opened {
         OpenedSession::Opened(session) => Some(&session.identity) == bound.as_ref(),
-        OpenedSession::Overtaken => false,
+        OpenedSession::Overtaken | OpenedSession::LoggedOut => false,
     };
     assert_eq!(opened.iter().filter(is_bound).count(), 5, "{opened:?}");
     let overtaken = opened.iter().filter(|opened| **opened == OpenedSession::Overtaken);
@@ -276,7 +277,8 @@ pub async fn a_session_stands_on_the_standing_of_its_own_provider(store: &Store)
     open(store, &guest).await;
 
     for new in [corp, guest] {
-        let (session, decision) = store.read_session(&new.key, HOUR).await.unwrap().value.unwrap();
+        let (session, _, decision) =
+            store.read_session(&new.key, HOUR).await.unwrap().value.unwrap();
         assert_eq!((session.provider, decision), (new.standing.provider, new.standing.decision));
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use vestibule::inside::store::{
-    Binding, Cursor, Dated, Found, Judged, NewSession, NewStanding, Outcome, Page, Session,
-    Standing, Store, UsedSession, Verdict,
+    Binding, Cursor, Dated, Found, NewSession, NewStanding, Outcome, Page, Session, Standing,
+    Store, UsedSession, Verdict,
 };
 use vestibule::inside::{Reference, RequestId};
 
@@ -22,10 +22,10 @@ async fn keep(store: &Store, new: &NewStanding) {
     store.keep_standing(new).await.unwrap();
 }
 
-async fn use_it(store: &Store) -> (Session, Judged) {
+async fn use_it(store: &Store) -> (Session, Verdict) {
     let key = session_key("alice", "one");
     match store.use_session(&key, &AT_EASE, RequestId::unique()).await.unwrap().value {
-        UsedSession::Live(session, judged) => (session, judged),
+        UsedSession::Live(session, verdict) => (session, verdict),
         other => panic!("{other:?}"),
     }
 }
@@ -93,15 +93,15 @@ pub async fn using_a_session_tells_what_the_policy_said(store: &Store) {
     let (session, judged) = use_it(store).await;
 
     assert_eq!(session.identity, opened.identity);
-    assert_eq!(judged, Judged { verdict, obtained: opened.since });
+    assert_eq!(judged, verdict);
 
     let (alice, corp, denied) = (subject("alice").key(), provider("corp"), denied());
-    store.decide_standing(&alice, &corp, judged.obtained, &denied, "").await.unwrap();
+    store.decide_standing(&alice, &corp, opened.since, &denied, "").await.unwrap();
     let (_, judged) = use_it(store).await;
-    assert_eq!(judged, Judged { verdict: denied, obtained: opened.since });
+    assert_eq!(judged, denied);
     let key = session_key("alice", "one");
-    let (_, decision) = store.read_session(&key, HOUR).await.unwrap().value.unwrap();
-    assert_eq!(decision, "");
+    let (_, judged, decision) = store.read_session(&key, HOUR).await.unwrap().value.unwrap();
+    assert_eq!((judged, decision.as_str()), (denied, ""));
 }
 
 pub async fn newer_claims_take_the_place_of_older_ones_at_their_provider_only(store: &Store) {
@@ -116,14 +116,14 @@ pub async fn newer_claims_take_the_place_of_older_ones_at_their_provider_only(st
     assert_eq!(read(store, "alice", "corp").await, Some(standing(&newer, &kept)));
     assert_eq!(read(store, "alice", "other").await, Some(standing(&elsewhere, &kept_elsewhere)));
     let (_, judged) = use_it(store).await;
-    assert_eq!((judged.verdict, judged.obtained), (newer.verdict, kept.time.at()));
+    assert_eq!(judged, newer.verdict);
 
     rest(3).await;
     let standing = NewStanding { claims: "{\"newest\":1}".to_owned(), ..new_standing("alice") };
     let found = find(store, "alice").await;
     open(store, &NewSession { found, standing, ..new_session("alice", "two") }).await;
     assert_eq!(read(store, "alice", "corp").await.unwrap().claims, "{\"newest\":1}");
-    assert_eq!(use_it(store).await.1.verdict, allowed("policy"), "all devices stand on it");
+    assert_eq!(use_it(store).await.1, allowed("policy"), "all devices stand on it");
 }
 
 pub async fn a_denied_login_is_remembered_and_opens_nothing(store: &Store) {

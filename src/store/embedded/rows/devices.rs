@@ -66,7 +66,7 @@ impl Rows<'_> {
             }
         }
         own.cleared_by = request;
-        self.keep(&session_name(asker), own.over(idle), &own)?;
+        self.rewrite(&session_name(asker), &own)?;
         Ok(true)
     }
 
@@ -80,7 +80,7 @@ impl Rows<'_> {
         let mut live = Vec::new();
         for row in self.rows_of(&new.key.subject)? {
             let (name, row) = row?;
-            let (over, .., ended_by) = row.value();
+            let (over, .., ended_by, _) = row.value();
             if over >= self.ms() && ended_by.is_none() {
                 live.push((over, name.value().to_owned()));
             }
@@ -95,7 +95,7 @@ impl Rows<'_> {
     }
 
     /// All rows of one subject's sessions, those that are ended too, unless they are over.
-    fn sessions_of(&self, subject: &SubjectKey) -> Result<Vec<(Digest, Kept)>, Trouble> {
+    pub(super) fn sessions_of(&self, subject: &SubjectKey) -> Result<Vec<(Digest, Kept)>, Trouble> {
         let mut found = Vec::new();
         for row in self.rows_of(subject)? {
             let (name, row) = row?;

@@ -3,6 +3,7 @@
 use redb::ReadableTable;
 
 use super::Rows;
+use crate::clock::Timestamp;
 use crate::ids::{Digest, ProviderName, RequestId};
 use crate::store::Store;
 use crate::store::embedded::writer::Trouble;
@@ -53,6 +54,7 @@ impl Rows<'_> {
         let row =
             (over, provider.as_str(), binding.as_str(), return_to.as_str(), Some(request.as_str()));
         self.logins.insert(id.as_str(), row)?;
-        Ok(TakenLogin::Taken { return_to })
+        let begun = over.saturating_sub(millis(Store::LOGIN_PATIENCE));
+        Ok(TakenLogin::Taken { return_to, begun: Timestamp::from_millis(begun) })
     }
 }

@@ -6,6 +6,8 @@ mod devices;
 mod identities;
 mod limits;
 mod logins;
+mod logouts;
+mod revalidation;
 mod sessions;
 mod standings;
 
@@ -21,7 +23,8 @@ use crate::store::steps::{Binding, Health, Verdict, read_brief};
 /// Provider, binding, where the browser goes afterwards, the request that took it; first, when the row is over, ms.
 pub(super) type Login = (u64, &'static str, &'static str, &'static str, Option<&'static str>);
 /// When the row is over; its subject's binding when it began, the provider, and the label; since, last used, ends; when the limit is
-/// untouched again, µs; the request that used it last and the one that ended all others, each empty for none; the request that ended it.
+/// untouched again, µs; the request that used it last and the one that ended all others, each empty for none; the request that ended it;
+/// when the provider was asked about it and how it can be asked again, the handle of the provider's sid, each empty for none; who asks.
 pub(super) type SessionRow = (
     u64,
     (&'static str, &'static str, &'static str),
@@ -29,7 +32,19 @@ pub(super) type SessionRow = (
     u64,
     (&'static str, &'static str),
     Option<&'static str>,
+    (&'static str, &'static str, Holder),
 );
+/// The request that asks now, and until when it may, ms, 0 once it is done; `-` instead of a request when nobody asks until then.
+type Holder = (&'static str, u64);
+/// When the row is over; the grant, sealed.
+pub(super) type Grant = (u64, &'static str);
+/// When the row is over; what was logged out when, ms: `*` everything, `-` sessions without a sid, or the handle of a sid; and after
+/// `+` each request that did so.
+pub(super) type Logouts = (u64, Vec<(&'static str, u64)>);
+/// When the row is over; when it was logged out, ms; the keys of the subjects that have joined.
+pub(super) type Joined = (u64, Option<u64>, Vec<&'static str>);
+/// When the row is over; the request that spent it.
+pub(super) type Spent = (u64, &'static str);
 /// When the row is over; issuer and value of the subject claim; the standings.
 pub(super) type StandingsRow = (u64, (&'static str, &'static str), Vec<StandingRow>);
 /// Provider, brief, claims, decision.
@@ -45,6 +60,14 @@ type Owner = (&'static str, &'static str, &'static str);
 const LOGINS: TableDefinition<&str, Login> = TableDefinition::new("logins");
 /// By subject key, a dot, and the digest of the session's secret.
 const SESSIONS: TableDefinition<&str, SessionRow> = TableDefinition::new("sessions");
+/// By subject key, a dot, and the digest of the session's secret.
+const GRANTS: TableDefinition<&str, Grant> = TableDefinition::new("grants");
+/// By subject key.
+const LOGOUTS: TableDefinition<&str, Logouts> = TableDefinition::new("logouts");
+/// By handle.
+const HANDLES: TableDefinition<&str, Joined> = TableDefinition::new("handles");
+/// By digest.
+const SPENT: TableDefinition<&str, Spent> = TableDefinition::new("spent");
 /// By bucket.
 const LIMITS: TableDefinition<&str, Limit> = TableDefinition::new("limits");
 /// By subject key: all standings of one subject, for they end together.
@@ -70,6 +93,10 @@ pub(super) struct Rows<'t> {
     pub(super) written: bool,
     pub(super) logins: Table<'t, &'static str, Login>,
     pub(super) sessions: Table<'t, &'static str, SessionRow>,
+    pub(super) grants: Table<'t, &'static str, Grant>,
+    pub(super) logouts: Table<'t, &'static str, Logouts>,
+    pub(super) handles: Table<'t, &'static str, Joined>,
+    pub(super) spent: Table<'t, &'static str, Spent>,
     pub(super) limits: Table<'t, &'static str, Limit>,
     pub(super) standings: Table<'t, &'static str, StandingsRow>,
     pub(super) denials: Table<'t, &'static str, Denial>,
@@ -93,6 +120,10 @@ impl<'t> Rows<'t> {
             written: false,
             logins: transaction.open_table(LOGINS)?,
             sessions: transaction.open_table(SESSIONS)?,
+            grants: transaction.open_table(GRANTS)?,
+            logouts: transaction.open_table(LOGOUTS)?,
+            handles: transaction.open_table(HANDLES)?,
+            spent: transaction.open_table(SPENT)?,
             limits: transaction.open_table(LIMITS)?,
             standings: transaction.open_table(STANDINGS)?,
             denials: transaction.open_table(DENIALS)?,

@@ -11,8 +11,9 @@
 assert(#KEYS == 1 and #ARGV == 4, 'begin_login.lua takes 1 key and 4 arguments')
 
 local time = redis.call('TIME')
+local ms = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'p', ARGV[1], 'b', ARGV[2], 'u', ARGV[3])
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  redis.call('PEXPIREAT', KEYS[1], ms + ARGV[4])
 end
-return {time[1] * 1000 + math.floor(time[2] / 1000)}
+return {ms}

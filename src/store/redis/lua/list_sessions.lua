@@ -7,7 +7,7 @@
 -- ARGV  1 [int]    idle time, ms
 --       2 [string] id: what the key of the session that asks ends with
 --
--- Returns {ms of the store's clock, 1, then for each that lives: id, card, provider, last used ms, ends ms, label}, or {ms, 0}
+-- Returns {ms of the store's clock, 1, then for each that lives: id, card, provider, last used ms, ends ms, asked or nil, label}, or {ms, 0}
 -- when the one that asks is no more. What is gone is taken out of the devices.
 assert(#KEYS == 4 and #ARGV == 2, 'list_sessions.lua takes 4 keys and 2 arguments')
 
@@ -26,7 +26,7 @@ local function lives(kept)
   return standings[provider] == 1
 end
 local function look(key)
-  return redis.call('HMGET', key, 'c', 'p', 'l', 'e', 'd')
+  return redis.call('HMGET', key, 'c', 'p', 'l', 'e', 'v', 'd')
 end
 
 if not lives(look(KEYS[1])) then
@@ -39,7 +39,8 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
   if lives(kept) then
     local at = #answer
     answer[at + 1], answer[at + 2], answer[at + 3] = id, kept[1], kept[2]
-    answer[at + 4], answer[at + 5], answer[at + 6] = tonumber(kept[3]), tonumber(kept[4]), kept[5] or ''
+    answer[at + 4], answer[at + 5] = tonumber(kept[3]), tonumber(kept[4])
+    answer[at + 6], answer[at + 7] = kept[5], kept[6] or ''
   elseif not kept[4] then
     redis.call('ZREM', KEYS[4], id)
   end

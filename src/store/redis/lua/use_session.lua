@@ -9,7 +9,7 @@
 --       4 [int]    interval between two uses, µs; 0 for no limit
 --       5 [int]    burst: interval times count, µs
 --
--- Returns {ms of the store's clock, 2, card, provider, last used ms, ends ms, brief} when it lives; {ms, 1, µs until it may be
+-- Returns {ms of the store's clock, 2, card, provider, last used ms, ends ms, asked or nil, brief} when it lives; {ms, 1, µs until it may be
 -- used again} when it is over its limit; {ms, 0} when it is no more, or its subject is another than when it began, or nothing is
 -- remembered of it. This runs for every token: without a limit it mostly reads.
 assert(#KEYS == 3 and #ARGV == 5, 'use_session.lua takes 3 keys and 5 arguments')
@@ -18,7 +18,7 @@ local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
 local ms = math.floor(us / 1000)
 
-local kept = redis.call('HMGET', KEYS[1], 'e', 'c', 'p', 'l', 't', 'r')
+local kept = redis.call('HMGET', KEYS[1], 'e', 'c', 'p', 'l', 't', 'r', 'v')
 if not kept[1] then
   return {ms, 0}
 end
@@ -47,4 +47,4 @@ if kept[6] ~= ARGV[1] then
     redis.call('PEXPIREAT', KEYS[1], math.min(ends, ms + ARGV[2]))
   end
 end
-return {ms, 2, kept[2], kept[3], used, ends, brief}
+return {ms, 2, kept[2], kept[3], used, ends, kept[7], brief}
