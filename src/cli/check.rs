@@ -5,6 +5,8 @@ use std::io::{self, Stdout, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use url::Url;
+
 use super::terminal::spelled;
 use super::{Exit, block_on, complain, files, list};
 use crate::config::Config;
@@ -136,6 +138,16 @@ async fn ask_provider(provider: &Provider, findings: &mut Findings) {
     if let Some(userinfo) = &found.userinfo_endpoint {
         findings.detail(format!("userinfo  {userinfo}"));
     }
+    for (name, endpoint) in [
+        ("sign-out", &found.end_session_endpoint),
+        ("revokes", &found.revocation_endpoint),
+        ("looks up", &found.introspection_endpoint),
+    ] {
+        let place = endpoint.as_ref().map_or("nowhere, as far as it says", Url::as_str);
+        findings.detail(format!("{name:<9} {place}"));
+    }
+    let logout_tokens = if found.sends_logout_tokens { "yes" } else { "it does not say so" };
+    findings.detail(format!("logout    sends logout tokens: {logout_tokens}"));
     // What comes from outside must not steer the terminal, nor fill it.
     let algorithms = found.algorithms.iter().take(16).map(|name| name.escape_debug().to_string());
     let algorithms = algorithms.collect::<Vec<_>>().join(", ");

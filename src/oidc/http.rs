@@ -31,11 +31,20 @@ pub(super) enum Endpoint {
     Par,
     Token,
     Userinfo,
+    Introspection,
+    Revocation,
 }
 
 impl Endpoint {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Discovery, Self::Keys, Self::Par, Self::Token, Self::Userinfo];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Discovery,
+        Self::Keys,
+        Self::Par,
+        Self::Token,
+        Self::Userinfo,
+        Self::Introspection,
+        Self::Revocation,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -44,6 +53,8 @@ impl Endpoint {
             Self::Par => "par",
             Self::Token => "token",
             Self::Userinfo => "userinfo",
+            Self::Introspection => "introspection",
+            Self::Revocation => "revocation",
         }
     }
 

@@ -119,6 +119,15 @@ impl Issuer {
         url
     }
 
+    /// Where its metadata as an authorization server is (RFC 8414 §3.1): the well-known place comes before the path.
+    pub(super) fn oauth_metadata_url(&self) -> Url {
+        let mut url = self.url.clone();
+        let path =
+            format!("/.well-known/oauth-authorization-server{}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url
+    }
+
     /// Whether credentials and trust may go to `endpoint`: over https, or http on loopback under an http issuer; and to an
     /// address only if it is the issuer's own, so that metadata cannot turn us against what stands in our network.
     pub(super) fn admits(&self, endpoint: &Url) -> bool {
@@ -230,6 +239,18 @@ mod tests {
         }
         let found = Issuer::parse("https://a.example", &[]).unwrap().metadata_url();
         assert_eq!(found.as_str(), "https://a.example/.well-known/openid-configuration");
+    }
+
+    #[test]
+    fn an_authorization_servers_metadata_lies_before_the_issuers_path() {
+        for (issuer, expected) in [
+            ("https://a.example/x", "https://a.example/.well-known/oauth-authorization-server/x"),
+            ("https://a.example/x/", "https://a.example/.well-known/oauth-authorization-server/x"),
+            ("https://a.example", "https://a.example/.well-known/oauth-authorization-server"),
+        ] {
+            let found = Issuer::parse(issuer, &[]).unwrap().oauth_metadata_url();
+            assert_eq!(found.as_str(), expected);
+        }
     }
 
     #[test]

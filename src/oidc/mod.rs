@@ -122,6 +122,14 @@ pub struct Discovered {
     pub userinfo_endpoint: Option<Url>,
     /// Where its keys are published.
     pub jwks_uri: Url,
+    /// Where people sign out of it, if anywhere.
+    pub end_session_endpoint: Option<Url>,
+    /// Where tokens are taken back, if anywhere.
+    pub revocation_endpoint: Option<Url>,
+    /// Where opaque tokens are asked about, if anywhere.
+    pub introspection_endpoint: Option<Url>,
+    /// Whether it says that it sends logout tokens. Some send them and do not say so.
+    pub sends_logout_tokens: bool,
     /// The algorithms that it says it signs ID tokens with; empty when it does not say.
     pub algorithms: Vec<String>,
     /// How many of its keys can verify a token under the configured algorithms.
@@ -136,7 +144,7 @@ pub enum OidcError {
     /// The provider cannot be reached, is too slow, or answers nothing that its protocol knows; another try may help.
     #[error("the provider's {endpoint} is of no use: {what}")]
     Unavailable {
-        /// Which endpoint: `discovery`, `keys`, `par`, `token`, `userinfo`; also a metric's label.
+        /// Which endpoint: `discovery`, `keys`, `par`, `token`, `userinfo`, `introspection`, `revocation`; also a metric's label.
         endpoint: &'static str,
         /// What happened, without anything secret.
         what: String,

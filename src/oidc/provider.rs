@@ -21,6 +21,9 @@ use super::{
 use crate::ids::Digest;
 use crate::telemetry::Metrics;
 
+/// The scope that asks for a refresh token where none comes otherwise (OpenID Connect Core §11).
+const OFFLINE_ACCESS: &str = "offline_access";
+
 /// A token whose signature is the provider's. Of its claims none is checked yet.
 pub(super) struct Verified {
     pub(super) claims: Map<String, Value>,
@@ -90,13 +93,9 @@ impl Provider {
         let known = self.keeper.known(deadline).await?;
         let metadata = &known.snapshot.metadata;
         let challenge = Digest::of(request.pkce_verifier.reveal().as_bytes()).to_string();
-        let mut scope = "openid".to_owned();
-        for other in self.settings.scopes.iter().filter(|scope| *scope != "openid") {
-            scope.push(' ');
-            scope.push_str(other);
-        }
+        let scope = self.scope();
         let client_id = ("client_id", self.settings.client_id.as_str());
-        let parameters = [
+        let mut parameters = vec![
             ("response_type", "code"),
             ("redirect_uri", request.redirect_uri.as_str()),
             ("scope", &scope),
@@ -105,6 +104,10 @@ impl Provider {
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
         ];
+        // Without it, a provider passes over offline_access (OpenID Connect Core §11).
+        if scope.split(' ').any(|scope| scope == OFFLINE_ACCESS) {
+            parameters.push(("prompt", "consent"));
+        }
         let mut url = metadata.authorization_endpoint.clone();
         url.query_pairs_mut().extend_pairs([client_id]);
         match &metadata.par_endpoint {
@@ -123,6 +126,13 @@ impl Provider {
             None => _ = url.query_pairs_mut().extend_pairs(parameters),
         }
         Ok(url)
+    }
+
+    /// What is asked for, `openid` first.
+    fn scope(&self) -> String {
+        let others = self.settings.scopes.iter().map(String::as_str);
+        let others = others.filter(|scope| *scope != "openid");
+        std::iter::once("openid").chain(others).collect::<Vec<_>>().join(" ")
     }
 
     /// Compares the `iss` of an authorization response with the issuer (RFC 9207 §2.4), before the code goes anywhere: where
@@ -282,12 +292,24 @@ impl Provider {
                 "client_auth is {method}, but its token endpoint announces {offered}"
             ));
         }
+        // Scopes may be left out there (§3), but what this one brings is missed only later, when people have to sign in again.
+        let offline = |scope: &String| scope == OFFLINE_ACCESS;
+        if self.settings.scopes.iter().any(offline)
+            && !metadata.scopes.is_empty()
+            && !metadata.scopes.iter().any(offline)
+        {
+            warnings.push(format!("scopes has {OFFLINE_ACCESS}, which it does not announce"));
+        }
         Ok(Discovered {
             authorization_endpoint: metadata.authorization_endpoint,
             token_endpoint: metadata.token_endpoint,
             par_endpoint: metadata.par_endpoint,
             userinfo_endpoint: metadata.userinfo_endpoint,
             jwks_uri: metadata.jwks_uri,
+            end_session_endpoint: metadata.end_session_endpoint,
+            revocation_endpoint: metadata.revocation_endpoint,
+            introspection_endpoint: metadata.introspection_endpoint,
+            sends_logout_tokens: metadata.sends_logout_tokens,
             algorithms: metadata.algorithms,
             usable_keys,
             warnings,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -249,7 +250,10 @@ impl Keeper {
             state.asked += 1;
             state.wished = false;
             match answer {
-                Ok((metadata, keys)) => {
+                Ok((mut metadata, keys)) => {
+                    if let Some(before) = &state.snapshot {
+                        metadata.complete_from(&before.metadata);
+                    }
                     let usable_keys = keys.usable_under(&provider.settings.algorithms, &provider.issuer);
                     if usable_keys == 0 {
                         tracing::warn!(provider = name, "the provider has no key for the configured algorithms");
@@ -282,12 +286,27 @@ pub(super) async fn fetch(
     deadline: Instant,
 ) -> Result<(Metadata, KeySet), OidcError> {
     let answer = http.send(Endpoint::Discovery, http.get(&issuer.metadata_url()), deadline).await?;
-    let metadata = Metadata::read(&answer.ok_json_object()?, issuer)
+    let mut metadata = Metadata::read(&answer.ok_json_object()?, issuer)
         .map_err(|what| Endpoint::Discovery.of_no_use(what))?;
-    let answer = http.send(Endpoint::Keys, http.get(&metadata.jwks_uri), deadline).await?;
-    let keys = KeySet::read(&answer.ok_json_object()?)
+    let keys = http.send(Endpoint::Keys, http.get(&metadata.jwks_uri), deadline);
+    let further = async {
+        if metadata.lacks_oauth_endpoints() { oauth_metadata(http, issuer).await } else { None }
+    };
+    let (answer, further) = tokio::join!(keys, further);
+    let keys = KeySet::read(&answer?.ok_json_object()?)
         .ok_or_else(|| Endpoint::Keys.of_no_use("no JWK set"))?;
+    if let Some(further) = further {
+        metadata.complete(&further, issuer);
+    }
     Ok((metadata, keys))
+}
+
+/// The provider's metadata as an authorization server (RFC 8414 §3), if it has any and gives it at once: no login waits for what it
+/// adds.
+async fn oauth_metadata(http: &Http, issuer: &Issuer) -> Option<Map<String, Value>> {
+    let request = http.get(&issuer.oauth_metadata_url());
+    let deadline = Instant::now() + Duration::from_secs(2);
+    http.send(Endpoint::Discovery, request, deadline).await.ok()?.ok_json_object().ok()
 }
 
 /// `pause`, up to a tenth shorter, so that replicas which start together do not ask together for ever.
