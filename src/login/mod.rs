@@ -259,7 +259,7 @@ impl Login {
             response_issuer: answer.iss.as_deref(),
             time,
         };
-        provider.redeem(redemption).await
+        provider.redeem(redemption).await.map(|redeemed| redeemed.claims)
     }
 
     fn find(&self, name: &ProviderName) -> Option<&Arc<Provider>> {

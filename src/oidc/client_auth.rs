@@ -1,4 +1,4 @@
-//! How we show the token endpoint which client we are (OpenID Connect Core §9).
+//! How we show a provider which client we are (OpenID Connect Core §9).
 
 use std::time::Duration;
 
@@ -106,12 +106,12 @@ impl Credentials {
         matches!(self.proof, Proof::Basic(_))
     }
 
-    /// Adds to the `form` of a request to `token_endpoint` what belongs there; what belongs in its headers comes with
+    /// Adds to the `form` of a request to `endpoint` what belongs there; what belongs in its headers comes with
     /// [`Credentials::add_to_headers`].
     pub(super) fn add_to_form(
         &self,
         form: &mut Serializer<'_, String>,
-        token_endpoint: &Url,
+        endpoint: &Url,
         now: Timestamp,
     ) {
         if self.stand_in_headers() {
@@ -128,7 +128,7 @@ impl Credentials {
                 let header = header(*algorithm, key_id.as_deref(), reader);
                 let audience = match reader {
                     Reader::Issuer(issuer) => issuer,
-                    Reader::EntraId => token_endpoint.as_str(),
+                    Reader::EntraId => endpoint.as_str(),
                 };
                 form.append_pair(
                     "client_assertion_type",
@@ -148,8 +148,8 @@ impl Credentials {
         }
     }
 
-    /// A JWT that says who we are (RFC 7523 §2.2, §3). It is sent to the token endpoint and that for pushed requests: a provider that names
-    /// another's token endpoint sends it there, and collects nothing.
+    /// A JWT that says who we are (RFC 7523 §2.2, §3). It is sent to the endpoints that take clients only: a provider that names
+    /// another's sends it there, and collects nothing.
     fn assertion(
         &self,
         header: &Header,

@@ -11,8 +11,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::issuer::TokenIssuer;
-use super::{Algorithm, OidcError, cut, untrusted};
+use super::{Algorithm, OidcError, Tokens, cut, untrusted};
 use crate::clock::Timestamp;
+use crate::ids::Digest;
 
 /// How far the provider's clock and the store's may be apart.
 pub const LEEWAY: Duration = Duration::from_mins(1);
@@ -25,12 +26,19 @@ pub(super) struct Expected<'a> {
     /// Whose tokens the key signs that verified it, if the key says so.
     pub(super) key_issuer: Option<&'a Value>,
     pub(super) client_id: &'a str,
-    pub(super) nonce: &'a str,
-    pub(super) code: &'a SecretString,
+    pub(super) occasion: Occasion<'a>,
     pub(super) access_token: &'a SecretString,
     /// What the token was signed with.
     pub(super) algorithm: Algorithm,
     pub(super) now: Timestamp,
+}
+
+/// What an ID token was given for.
+pub(super) enum Occasion<'a> {
+    /// A code.
+    Login { nonce: &'a str, code: &'a SecretString },
+    /// The refresh token of a login that gave these.
+    Refresh(&'a Tokens),
 }
 
 /// Checks every claim that must be checked; the token's `sub`.
@@ -38,8 +46,8 @@ pub(super) struct Expected<'a> {
 /// # Errors
 ///
 /// [`OidcError::Untrusted`] of the first that fails: `iss`, `key` when that signs for another issuer, `response_issuer` when
-/// the authorization response named another, `aud`, `azp`, `exp`, `iat`, `nbf`, `nonce`, `at_hash`, `c_hash` or `sub`. No
-/// other.
+/// the authorization response named another, `aud`, `azp`, `exp`, `iat`, `nbf`, `nonce`, `at_hash`, `c_hash` or `sub`; after a
+/// refresh, `events` and `auth_time` too. No other.
 pub(super) fn check(
     claims: &Map<String, Value>,
     expected: &Expected<'_>,
@@ -58,9 +66,14 @@ pub(super) fn check(
         return Err(untrusted("iat", "a date", "none"));
     }
     check_dates(claims, expected.now)?;
-    check_nonce(claims.get("nonce"), expected.nonce)?;
+    match &expected.occasion {
+        Occasion::Login { nonce, code } => {
+            check_nonce(claims.get("nonce"), nonce)?;
+            check_hash(claims, "c_hash", code, expected.algorithm)?;
+        }
+        Occasion::Refresh(first) => check_same_login(claims, expected.issuer, first)?,
+    }
     check_hash(claims, "at_hash", expected.access_token, expected.algorithm)?;
-    check_hash(claims, "c_hash", expected.code, expected.algorithm)?;
     match claims.get("sub") {
         Some(Value::String(subject)) if !subject.trim().is_empty() => Ok(subject.clone()),
         other => Err(untrusted("sub", "a string that is not empty", kind(other))),
@@ -179,6 +192,47 @@ fn check_nonce(nonce: Option<&Value>, sent: &str) -> Result<(), OidcError> {
     }
 }
 
+/// The token is of the login that gave `first` (OpenID Connect Core §12.2): the same issuer and `sub`, the same `nonce` if there is
+/// one, and an `auth_time` that is not older. Without a nonce to tell them apart, it must not be a logout token.
+fn check_same_login(
+    claims: &Map<String, Value>,
+    issuer: &TokenIssuer,
+    first: &Tokens,
+) -> Result<(), OidcError> {
+    if issuer.text() != first.issuer {
+        return Err(untrusted(
+            "iss",
+            format!("{:?}", first.issuer),
+            format!("{:?}", issuer.text()),
+        ));
+    }
+    if claims.contains_key("events") {
+        return Err(untrusted("events", "none", "one"));
+    }
+    match claims.get("nonce") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(nonce)) if Digest::of(nonce.as_bytes()) == first.nonce => {}
+        other => return Err(untrusted("nonce", "the first one, or none", kind(other))),
+    }
+    if let (Some(first), Some(claim)) = (first.auth_time, claims.get("auth_time"))
+        && whole_seconds(claim).is_none_or(|time| time < first)
+    {
+        return Err(untrusted("auth_time", format!("{first} or later"), cut(&claim.to_string())));
+    }
+    match claims.get("sub") {
+        Some(Value::String(other)) if *other != first.sub => {
+            Err(untrusted("sub", format!("{:?}", cut(&first.sub)), format!("{:?}", cut(other))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A number of seconds, its fraction cut off.
+pub(super) fn whole_seconds(value: &Value) -> Option<u64> {
+    let seconds = Duration::try_from_secs_f64(value.as_f64()?).ok()?;
+    Some(seconds.as_secs())
+}
+
 /// The hash of `secret`, if there is one: base64url of the left half (OpenID Connect Core §3.1.3.6, §3.3.2.11).
 fn check_hash(
     claims: &Map<String, Value>,
@@ -220,6 +274,29 @@ mod tests {
 
     /// A good token's claims with some of them set; the value "absent" takes one away.
     fn refusal(changes: &Value) -> Option<&'static str> {
+        // The code of the example in OpenID Connect Core §A.3.
+        let code = "Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk".into();
+        refusal_of(changes, Occasion::Login { nonce: "n", code: &code })
+    }
+
+    /// The same of a token that was refreshed.
+    fn refusal_later(changes: &Value) -> Option<&'static str> {
+        let first = Tokens {
+            issuer: "https://id.example.com/o/".to_owned(),
+            sub: "7".to_owned(),
+            nonce: Digest::of(b"n"),
+            auth_time: Some(NOW - 300),
+            id_token: "".into(),
+            id_token_is_new: true,
+            access_token: "".into(),
+            access_until: None,
+            refresh_token: None,
+            answers_userinfo: false,
+        };
+        refusal_of(changes, Occasion::Refresh(&first))
+    }
+
+    fn refusal_of(changes: &Value, occasion: Occasion<'_>) -> Option<&'static str> {
         let mut claims = json!({
             "iss": "https://id.example.com/o/", "aud": "us", "sub": "7", "nonce": "n", "iat": NOW, "exp": NOW + 300,
         });
@@ -236,9 +313,8 @@ mod tests {
             response_issuer: None,
             key_issuer: None,
             client_id: "us",
-            nonce: "n",
-            // Code and token of the example in OpenID Connect Core §A.3 and §A.4.
-            code: &"Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk".to_owned().into(),
+            occasion,
+            // The token of the example in OpenID Connect Core §A.4.
             access_token: &"jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y".to_owned().into(),
             algorithm: Algorithm::Rs256,
             now: Timestamp::from_millis(NOW * 1000),
@@ -377,6 +453,42 @@ mod tests {
         }
         let error = check_nonce(Some(&json!("canary-1")), "canary-2").unwrap_err();
         assert!(!error.to_string().contains("canary"), "{error}");
+    }
+
+    #[test]
+    fn a_refreshed_token_is_of_the_same_login() {
+        for good in [
+            json!({}),
+            json!({ "nonce": "absent" }),
+            json!({ "nonce": null, "auth_time": "absent" }),
+            json!({ "auth_time": NOW - 300 }),
+            json!({ "auth_time": NOW as f64 - 299.5, "c_hash": "of no code" }),
+            json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RQ" }),
+        ] {
+            assert_eq!(refusal_later(&good), None, "{good}");
+        }
+        for (name, bad) in [
+            ("iss", json!("https://id.example.com/other/")),
+            ("sub", json!("8")),
+            ("sub", json!("absent")),
+            ("sub", json!(7)),
+            ("nonce", json!("another")),
+            ("nonce", json!("")),
+            ("nonce", json!(["n"])),
+            ("auth_time", json!(NOW - 301)),
+            ("auth_time", json!("now")),
+            ("auth_time", json!(null)),
+            ("auth_time", json!(-1)),
+            ("aud", json!(["us", "evil"])),
+            ("aud", json!("them")),
+            ("exp", json!(NOW - 60)),
+            ("iat", json!("absent")),
+            ("at_hash", json!("")),
+            ("events", json!({})),
+        ] {
+            let check = if name == "aud" && bad.is_array() { "azp" } else { name };
+            assert_eq!(refusal_later(&json!({ name: bad })), Some(check), "{name} {bad}");
+        }
     }
 
     #[test]

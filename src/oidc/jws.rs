@@ -115,6 +115,8 @@ pub(super) enum Typ {
     Jwt,
     /// An access token (RFC 9068 §2.1), or a plain JWT.
     Bearer,
+    /// A logout token (OpenID Connect Back-Channel Logout §2.4), or a plain JWT, as its older drafts have it.
+    Logout,
 }
 
 impl Typ {
@@ -125,6 +127,7 @@ impl Typ {
         match typ.strip_prefix("application/").unwrap_or(&typ) {
             "jwt" | "jose" => true,
             "at+jwt" => matches!(self, Self::Bearer),
+            "logout+jwt" => matches!(self, Self::Logout),
             _ => false,
         }
     }
@@ -133,6 +136,7 @@ impl Typ {
         match self {
             Self::Jwt => "JWT or none",
             Self::Bearer => "at+jwt, JWT or none",
+            Self::Logout => "logout+jwt, JWT or none",
         }
     }
 }
@@ -197,6 +201,23 @@ mod tests {
         }
         for typ in ["at+jwt", "application/at+jwt", "logout+jwt", "secevent+jwt", ""] {
             assert_eq!(read(&format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#)), Err("typ"), "{typ}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_jwt_has_its_own_type_and_may_have_the_plain_one() {
+        for (typ, accepted) in [
+            ("JWT", [true, true, true]),
+            ("JOSE", [true, true, true]),
+            ("at+jwt", [false, true, false]),
+            ("application/AT+JWT", [false, true, false]),
+            ("logout+jwt", [false, false, true]),
+            ("application/logout+jwt", [false, false, true]),
+            ("secevent+jwt", [false, false, false]),
+            ("", [false, false, false]),
+        ] {
+            let kinds = [Typ::Jwt, Typ::Bearer, Typ::Logout];
+            assert_eq!(kinds.map(|kind| kind.accepts(typ)), accepted, "{typ}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! One configured OpenID provider, as a relying party meets it: metadata and keys, the way to its login page, and what its
-//! answer proves.
+//! One configured OpenID provider, as a relying party meets it: metadata and keys, the way to its login page, what its answer
+//! proves, and what it says about the person later.
 //!
-//! Owns discovery, keys, client authentication, the token and userinfo requests, and every check of OpenID Connect Core
-//! §3.1.3.7. Does not own the login under way (`login`), nor what the claims are worth (`mint`).
+//! Owns discovery, keys, client authentication, every request to the provider, and every check of OpenID Connect Core §3.1.3.7 and
+//! §12.2. Does not own the login under way (`login`), where tokens are kept, nor what the claims are worth (`mint`).
 
 mod algorithm;
 mod bearer;
@@ -13,10 +13,14 @@ mod id_token;
 mod issuer;
 mod jws;
 mod keys;
+mod logout;
 mod metadata;
 mod par;
 mod provider;
+mod renewal;
+mod revocation;
 mod snapshot;
+mod tokens;
 mod userinfo;
 
 use std::fmt::Write as _;
@@ -34,7 +38,9 @@ pub use bearer::{Undated, UnverifiedOrigin};
 pub use client_auth::ClientAuth;
 pub use id_token::LEEWAY;
 pub use issuer::{TENANT, is_loopback, token_issuers};
+pub use logout::{Logout, UndatedLogout};
 pub use provider::Provider;
+pub use tokens::Tokens;
 
 /// The largest claims document that a login carries on, in bytes of JSON: what the policy can be asked about.
 const LARGEST_DOCUMENT: usize = 64 * 1024;
@@ -109,6 +115,20 @@ pub struct Claims {
     pub document: Map<String, Value>,
 }
 
+/// What a code is worth.
+#[derive(Clone, Debug)]
+pub struct Redeemed {
+    /// What the provider says about the person.
+    pub claims: Claims,
+    /// What it gave, to ask again with.
+    pub tokens: Tokens,
+    /// The provider's name for its own session, if the ID token has one (OpenID Connect Front-Channel Logout §3): what its logout
+    /// tokens speak of.
+    pub sid: Option<String>,
+    /// The ID token's `sub`, which logout tokens speak of too.
+    pub sub: String,
+}
+
 /// What a provider says about itself when it is asked now.
 #[derive(Clone, Debug)]
 pub struct Discovered {
@@ -168,7 +188,7 @@ pub enum OidcError {
 }
 
 /// The names of all checks that an answer must pass.
-pub const CHECKS: [&str; 23] = [
+pub const CHECKS: [&str; 26] = [
     "response_issuer",
     "format",
     "algorithm",
@@ -187,6 +207,9 @@ pub const CHECKS: [&str; 23] = [
     "at_hash",
     "c_hash",
     "sub",
+    "auth_time",
+    "sid",
+    "jti",
     "events",
     "cnf",
     "age",

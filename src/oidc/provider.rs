@@ -8,15 +8,16 @@ use url::Url;
 
 use super::client_auth::Credentials;
 use super::http::{Endpoint, Http};
-use super::id_token::{self, Expected};
+use super::id_token::{self, Expected, Occasion};
 use super::issuer::Issuer;
 use super::jws::{Jws, Typ};
 use super::keys::Verdict;
 use super::par;
-use super::snapshot::{self, Keeper, Status};
+use super::snapshot::{self, Keeper, Known, Status};
+use super::userinfo::{self, Question};
 use super::{
     Algorithm, AuthorizationRequest, BuildError, CHECKS, Claims, Discovered, LARGEST_DOCUMENT,
-    OidcError, Redemption, Settings, cut, exchange, untrusted, userinfo,
+    OidcError, Redeemed, Redemption, Settings, Tokens, cut, exchange, untrusted,
 };
 use crate::ids::Digest;
 use crate::telemetry::Metrics;
@@ -172,7 +173,7 @@ impl Provider {
         refusal
     }
 
-    /// Exchanges the code for the provider's claims, once.
+    /// Exchanges the code for the provider's claims and tokens, once.
     ///
     /// Checks, in order: the token endpoint answers the code and our PKCE verifier (RFC 6749 §4.1.3, RFC 7636 §4.5); the ID
     /// token's header and signature (RFC 7515 §5.2); `tid`, where there are tenants; `iss`, whether the key signs for it, and
@@ -184,57 +185,96 @@ impl Provider {
     ///
     /// [`OidcError::Refused`] when the token endpoint says no; [`OidcError::Untrusted`] when a check fails;
     /// [`OidcError::Unavailable`] when an endpoint is of no use, userinfo too, unless it answers 401 or 403. No other.
-    pub async fn redeem(&self, redemption: Redemption<'_>) -> Result<Claims, OidcError> {
-        let claims = self.redeem_before(self.deadline(), redemption).await;
-        claims.inspect_err(|error| self.count(error))
+    pub async fn redeem(&self, redemption: Redemption<'_>) -> Result<Redeemed, OidcError> {
+        let redeemed = self.redeem_before(self.deadline(), redemption).await;
+        redeemed.inspect_err(|error| self.count(error))
     }
 
     async fn redeem_before(
         &self,
         deadline: Instant,
         redemption: Redemption<'_>,
-    ) -> Result<Claims, OidcError> {
-        let known = self.keeper.known(deadline).await?;
+    ) -> Result<Redeemed, OidcError> {
+        let known = self.known(deadline).await?;
         let metadata = &known.snapshot.metadata;
-        let tokens =
+        let asked = redemption.time.now();
+        let given =
             exchange::redeem_code(self, &metadata.token_endpoint, &redemption, deadline).await?;
+        let access_until = given.access_until(asked);
+        let id_token = given.id_token.ok_or_else(|| untrusted("format", "an ID token", "none"))?;
 
         let Verified { claims: mut document, algorithm, key_issuer } =
-            self.verified_payload(&tokens.id_token, Typ::Jwt, deadline).await?;
+            self.verified_payload(&id_token, Typ::Jwt, deadline).await?;
         let issuer = self.issuer.expected_of(&document)?;
+        let access_token = &given.access_token;
         let expected = Expected {
             issuer,
             response_issuer: redemption.response_issuer,
             key_issuer: key_issuer.as_ref(),
             client_id: &self.settings.client_id,
-            nonce: redemption.nonce,
-            code: redemption.code,
-            access_token: &tokens.access_token,
+            occasion: Occasion::Login { nonce: redemption.nonce, code: redemption.code },
+            access_token,
             algorithm,
             now: redemption.time.now(),
         };
-        let subject = id_token::check(&document, &expected)?;
+        let sub = id_token::check(&document, &expected)?;
+        let auth_time = document.get("auth_time").and_then(id_token::whole_seconds);
+        let sid = document.get("sid").and_then(Value::as_str).filter(|sid| !sid.is_empty());
+        let sid = sid.map(str::to_owned);
 
-        if let Some(endpoint) = &metadata.userinfo_endpoint
-            && let Some(further) = userinfo::fetch(self, endpoint, &expected, deadline).await?
-        {
-            userinfo::check_subject(&further, &subject)?;
-            userinfo::merge(&mut document, further);
-        }
-        super::forget_login(&mut document);
-        let size = serde_json::to_string(&document).map_or(usize::MAX, |text| text.len());
-        if size > LARGEST_DOCUMENT {
-            return Err(untrusted(
-                "size",
-                format!("at most {LARGEST_DOCUMENT} bytes of claims"),
-                size.to_string(),
-            ));
-        }
-        Ok(Claims { issuer: issuer.text().to_owned(), document })
+        let question = Question { issuer, access_token, now: redemption.time.now() };
+        let further = match &metadata.userinfo_endpoint {
+            Some(endpoint) => self.userinfo_of(endpoint, &question, &sub, deadline).await?,
+            None => None,
+        };
+        let answers_userinfo = further.is_some();
+        userinfo::merge(&mut document, further.unwrap_or_default());
+        let tokens = Tokens {
+            issuer: issuer.text().to_owned(),
+            sub: sub.clone(),
+            nonce: Digest::of(redemption.nonce.as_bytes()),
+            auth_time,
+            id_token,
+            id_token_is_new: false,
+            access_token: given.access_token,
+            access_until,
+            refresh_token: given.refresh_token,
+            answers_userinfo,
+        };
+        let claims = Claims { issuer: issuer.text().to_owned(), document: settled(document)? };
+        Ok(Redeemed { claims, tokens, sid, sub })
     }
 
-    /// What a token says whose signature one of the provider's keys verifies. An unknown key asks the provider for its keys of
-    /// now, once per interval.
+    /// What userinfo says about `sub` at a login, if it says anything.
+    async fn userinfo_of(
+        &self,
+        endpoint: &Url,
+        question: &Question<'_>,
+        sub: &str,
+        deadline: Instant,
+    ) -> Result<Option<Map<String, Value>>, OidcError> {
+        let further = userinfo::fetch(self, endpoint, question, deadline).await?;
+        if let Some(further) = &further {
+            userinfo::check_subject(further, sub)?;
+        } else {
+            let provider = self.settings.name.as_str();
+            tracing::warn!(provider, "userinfo is refused to us; the ID token stands alone");
+        }
+        Ok(further)
+    }
+
+    /// Metadata and keys, waited for until `deadline` when none are known.
+    pub(super) async fn known(&self, deadline: Instant) -> Result<Known, OidcError> {
+        self.keeper.known(deadline).await
+    }
+
+    /// Where people sign out of the provider (OpenID Connect RP-Initiated Logout §2.1). `None` when it has no such place, or is not
+    /// known yet: a logout does not wait.
+    pub fn end_session_endpoint(&self) -> Option<Url> {
+        self.keeper.look().ok()?.snapshot.metadata.end_session_endpoint.clone()
+    }
+
+    /// What a token says whose signature one of the provider's keys verifies.
     pub(super) async fn verified_payload(
         &self,
         raw_token: &SecretString,
@@ -242,13 +282,22 @@ impl Provider {
         deadline: Instant,
     ) -> Result<Verified, OidcError> {
         let jws = Jws::read(raw_token, typ, &self.settings.algorithms)?;
-        let mut known = self.keeper.known(deadline).await?;
+        let key_issuer = self.verify(&jws, typ, deadline).await?;
+        Ok(Verified { claims: jws.payload()?, algorithm: jws.algorithm, key_issuer })
+    }
+
+    /// Verifies a signature of the provider: whose tokens its key signs, if it says so. An unknown key asks the provider for its keys
+    /// of now, once per interval.
+    pub(super) async fn verify(
+        &self,
+        jws: &Jws<'_>,
+        typ: Typ,
+        deadline: Instant,
+    ) -> Result<Option<Value>, OidcError> {
+        let mut known = self.known(deadline).await?;
         loop {
-            let refusal = match known.snapshot.keys.verify(&jws) {
-                Verdict::Genuine { key_issuer } => {
-                    let (claims, algorithm) = (jws.payload()?, jws.algorithm);
-                    return Ok(Verified { claims, algorithm, key_issuer });
-                }
+            let refusal = match known.snapshot.keys.verify(jws) {
+                Verdict::Genuine { key_issuer } => return Ok(key_issuer),
                 Verdict::Forged => {
                     return Err(untrusted("signature", "one by the key that is named", "another"));
                 }
@@ -333,7 +382,7 @@ impl Provider {
     }
 
     /// Counts a failure once: those of discovery and keys where they are fetched, the others where they end a login's step.
-    fn count(&self, error: &OidcError) {
+    pub(super) fn count(&self, error: &OidcError) {
         let cause = match error {
             OidcError::Unavailable { endpoint: "discovery" | "keys", .. } => return,
             OidcError::Unavailable { endpoint, .. } => endpoint,
@@ -348,4 +397,22 @@ impl Provider {
             counter.increment(1);
         }
     }
+}
+
+/// The claims that are carried on: without what speaks of one login only.
+///
+/// # Errors
+///
+/// [`OidcError::Untrusted`] of `size` when they are more than a policy can be asked about. No other.
+pub(super) fn settled(mut document: Map<String, Value>) -> Result<Map<String, Value>, OidcError> {
+    super::forget_login(&mut document);
+    let size = serde_json::to_string(&document).map_or(usize::MAX, |text| text.len());
+    if size > LARGEST_DOCUMENT {
+        return Err(untrusted(
+            "size",
+            format!("at most {LARGEST_DOCUMENT} bytes of claims"),
+            size.to_string(),
+        ));
+    }
+    Ok(document)
 }

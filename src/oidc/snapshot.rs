@@ -30,6 +30,8 @@ enum Wish {
     NewerKeys,
     /// So is a bearer's token, which anybody can make up: it takes nothing from those who sign in.
     BearersKeys,
+    /// So is a logout token, which anybody can make up too: it takes nothing from the others.
+    LogoutKeys,
 }
 
 impl Wish {
@@ -41,7 +43,7 @@ impl Wish {
     const fn interval(self) -> Duration {
         match self {
             Self::AnyAnswer => Duration::from_secs(1),
-            Self::NewerKeys | Self::BearersKeys => Duration::from_secs(10),
+            Self::NewerKeys | Self::BearersKeys | Self::LogoutKeys => Duration::from_secs(10),
         }
     }
 }
@@ -114,7 +116,7 @@ struct State {
     /// Whether somebody waits for it to be asked.
     wished: bool,
     /// When each [`Wish`] was last granted.
-    last_wishes: [Option<Instant>; 3],
+    last_wishes: [Option<Instant>; 4],
 }
 
 /// Keeps the snapshot.
@@ -153,6 +155,7 @@ impl Keeper {
         let wish = match typ {
             Typ::Jwt => Wish::NewerKeys,
             Typ::Bearer => Wish::BearersKeys,
+            Typ::Logout => Wish::LogoutKeys,
         };
         let asked = self.asked_after(seen.asked, wish, deadline).await?;
         if let Some((_, error)) = &self.state.borrow().failing {
@@ -193,7 +196,12 @@ impl Keeper {
         }
     }
 
-    fn look(&self) -> Result<Known, OidcError> {
+    /// What is known now, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keeper::known`].
+    pub(super) fn look(&self) -> Result<Known, OidcError> {
         let state = self.state.borrow();
         match (&state.snapshot, &state.failing) {
             (Some(snapshot), _) => Ok(Known { snapshot: Arc::clone(snapshot), asked: state.asked }),

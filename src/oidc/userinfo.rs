@@ -4,19 +4,29 @@ use std::slice;
 
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
 
 use super::http::{Answer, Endpoint};
-use super::id_token::{self, Expected};
+use super::id_token;
+use super::issuer::TokenIssuer;
 use super::jws::Typ;
 use super::provider::Verified;
 use super::{OidcError, Provider, cut, untrusted};
+use crate::clock::Timestamp;
 
-/// Asks once, about whom the ID token of `expected` names. `None` when the endpoint answers 401 or 403: access tokens that are
-/// meant for another audience are refused there, at each login alike, and the ID token stands alone.
+/// What userinfo is asked with.
+pub(super) struct Question<'a> {
+    /// Who issued the tokens.
+    pub(super) issuer: &'a TokenIssuer,
+    pub(super) access_token: &'a SecretString,
+    pub(super) now: Timestamp,
+}
+
+/// Asks once, about whom the access token speaks for. `None` when the endpoint answers 401 or 403: access tokens that are meant for
+/// another audience are refused there, at each login alike, and the ID token stands alone.
 ///
 /// Any other failure refuses the login: policies speak of claims that may stand in userinfo only, and somebody who is admitted
 /// without them while the provider is poorly may be taken for less, or more, than they are.
@@ -29,16 +39,16 @@ use super::{OidcError, Provider, cut, untrusted};
 pub(super) async fn fetch(
     provider: &Provider,
     userinfo_endpoint: &Url,
-    expected: &Expected<'_>,
+    question: &Question<'_>,
     deadline: Instant,
 ) -> Result<Option<Map<String, Value>>, OidcError> {
     #[expect(clippy::disallowed_methods, reason = "userinfo is read with it (RFC 6750 §2.1)")]
-    let bearer = format!("Bearer {}", expected.access_token.expose_secret());
+    let bearer = format!("Bearer {}", question.access_token.expose_secret());
     let request = provider.http.get(userinfo_endpoint).header(AUTHORIZATION, bearer);
     let answer = provider.http.send(Endpoint::Userinfo, request, deadline).await?;
     match answer.status {
         StatusCode::OK if answer.is("application/jwt") => {
-            signed_claims(provider, answer, expected, deadline).await.map(Some)
+            signed_claims(provider, answer, question, deadline).await.map(Some)
         }
         StatusCode::OK => {
             let claims = answer.json_object();
@@ -46,15 +56,7 @@ pub(super) async fn fetch(
                 untrusted("format", "userinfo in a JSON object or a signed JWT", "another")
             })
         }
-        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            let provider = provider.settings.name.as_str();
-            tracing::warn!(
-                provider,
-                status = status.as_u16(),
-                "userinfo is refused to us; the ID token stands alone"
-            );
-            Ok(None)
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
         status => Err(Endpoint::Userinfo.of_no_use(format!("status {}", status.as_u16()))),
     }
 }
@@ -63,21 +65,21 @@ pub(super) async fn fetch(
 async fn signed_claims(
     provider: &Provider,
     answer: Answer,
-    expected: &Expected<'_>,
+    question: &Question<'_>,
     deadline: Instant,
 ) -> Result<Map<String, Value>, OidcError> {
     let raw_token = String::from_utf8(answer.body)
         .map_err(|_| untrusted("format", "a signed JWT", "no text"))?;
     let Verified { claims, key_issuer, .. } =
         provider.verified_payload(&raw_token.trim().to_owned().into(), Typ::Jwt, deadline).await?;
-    id_token::check_key(key_issuer.as_ref(), expected.issuer)?;
+    id_token::check_key(key_issuer.as_ref(), question.issuer)?;
     if let Some(iss) = claims.get("iss") {
-        expected.issuer.check(Some(iss))?;
+        question.issuer.check(Some(iss))?;
     }
     if let Some(aud) = claims.get("aud") {
-        id_token::check_audience(aud, slice::from_ref(&expected.client_id))?;
+        id_token::check_audience(aud, slice::from_ref(&provider.settings.client_id))?;
     }
-    id_token::check_dates(&claims, expected.now)?;
+    id_token::check_dates(&claims, question.now)?;
     Ok(claims)
 }
 
