@@ -40,6 +40,11 @@ pub mod inside {
     };
     pub use crate::telemetry::{AUDIT, JsonLines, Metrics};
 
+    /// A provider, as we meet it.
+    pub mod oidc {
+        pub use crate::oidc::*;
+    }
+
     /// The policy.
     pub mod policy {
         pub use crate::policy::*;

@@ -5,14 +5,23 @@ use aws_lc_rs::digest;
 /// A signature algorithm that may be configured (RFC 7518 §3.1, RFC 8037 §3.1): asymmetric, every one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
+    /// `RS256`
     Rs256,
+    /// `RS384`
     Rs384,
+    /// `RS512`
     Rs512,
+    /// `PS256`
     Ps256,
+    /// `PS384`
     Ps384,
+    /// `PS512`
     Ps512,
+    /// `ES256`
     Es256,
+    /// `ES384`
     Es384,
+    /// `EdDSA`, with Ed25519
     EdDsa,
 }
 

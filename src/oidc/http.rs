@@ -27,6 +27,8 @@ const DURATION: &str = "vestibule_provider_call_duration_seconds";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Discovery,
+    /// The second document, RFC 8414's.
+    OauthDiscovery,
     Keys,
     Par,
     Token,
@@ -36,8 +38,9 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Discovery,
+        Self::OauthDiscovery,
         Self::Keys,
         Self::Par,
         Self::Token,
@@ -49,6 +52,7 @@ impl Endpoint {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Discovery => "discovery",
+            Self::OauthDiscovery => "oauth_discovery",
             Self::Keys => "keys",
             Self::Par => "par",
             Self::Token => "token",

@@ -462,7 +462,7 @@ mod tests {
             json!({ "nonce": "absent" }),
             json!({ "nonce": null, "auth_time": "absent" }),
             json!({ "auth_time": NOW - 300 }),
-            json!({ "auth_time": NOW as f64 - 299.5, "c_hash": "of no code" }),
+            json!({ "auth_time": 1_699_999_700.5, "c_hash": "of no code" }),
             json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RQ" }),
         ] {
             assert_eq!(refusal_later(&good), None, "{good}");

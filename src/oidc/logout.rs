@@ -202,14 +202,16 @@ mod tests {
             let logout = dated(&changes, NOW).unwrap();
             (logout.sub, logout.sid)
         };
-        let (sub, sid) = (Some("7".to_owned()), Some("s".to_owned()));
+        let person = || Some("7".to_owned());
+        let session = || Some("s".to_owned());
 
-        assert_eq!(said(json!({})), (sub.clone(), sid.clone()));
-        assert_eq!(said(json!({ "sid": "absent" })), (sub.clone(), None));
-        assert_eq!(said(json!({ "sid": null })), (sub.clone(), None));
-        assert_eq!(said(json!({ "sub": "absent" })), (None, sid.clone()));
-        assert_eq!(said(json!({ "sub": null })), (None, sid));
-        assert_eq!(said(json!({ "sid": null, "trace_id": 7, "aud": ["x", "us"] })), (sub, None));
+        assert_eq!(said(json!({})), (person(), session()));
+        assert_eq!(said(json!({ "sid": "absent" })), (person(), None));
+        assert_eq!(said(json!({ "sid": null })), (person(), None));
+        assert_eq!(said(json!({ "sub": "absent" })), (None, session()));
+        assert_eq!(said(json!({ "sub": null })), (None, session()));
+        let more = json!({ "sid": null, "trace_id": 7, "aud": ["x", "us"] });
+        assert_eq!(said(more), (person(), None));
         let logout = dated(&json!({}), NOW).unwrap();
         assert_eq!((logout.issuer.as_str(), logout.jti.as_str()), ("https://id.example.com", "j"));
     }

@@ -314,7 +314,7 @@ pub(super) async fn fetch(
 async fn oauth_metadata(http: &Http, issuer: &Issuer) -> Option<Map<String, Value>> {
     let request = http.get(&issuer.oauth_metadata_url());
     let deadline = Instant::now() + Duration::from_secs(2);
-    http.send(Endpoint::Discovery, request, deadline).await.ok()?.ok_json_object().ok()
+    http.send(Endpoint::OauthDiscovery, request, deadline).await.ok()?.ok_json_object().ok()
 }
 
 /// `pause`, up to a tenth shorter, so that replicas which start together do not ask together for ever.

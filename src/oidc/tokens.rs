@@ -51,6 +51,21 @@ struct Kept<'a> {
     userinfo: bool,
 }
 
+impl Kept<'_> {
+    fn to_text(&self, room: usize) -> Zeroizing<String> {
+        let mut text = Vec::with_capacity(room);
+        #[expect(
+            clippy::expect_used,
+            reason = "strings, numbers and a boolean are JSON, which is UTF-8"
+        )]
+        let text = {
+            serde_json::to_writer(&mut text, self).expect("it is JSON");
+            String::from_utf8(text).expect("JSON is UTF-8")
+        };
+        Zeroizing::new(text)
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a field by reference")]
 const fn is_false(value: &bool) -> bool {
     !*value
@@ -76,16 +91,7 @@ impl Tokens {
         };
         // Room for all of it, so that no part stays behind where the text has grown out of.
         let room = id.len() + access.len() + refresh.map_or(0, str::len) + 1024;
-        let mut text = Zeroizing::new(Vec::with_capacity(room));
-        #[expect(
-            clippy::expect_used,
-            reason = "strings, numbers and a boolean are JSON, which is UTF-8"
-        )]
-        let text = {
-            serde_json::to_writer(&mut *text, &kept).expect("it is JSON");
-            String::from_utf8(std::mem::take(&mut *text)).expect("JSON is UTF-8")
-        };
-        Zeroizing::new(text)
+        kept.to_text(room)
     }
 
     /// Reads what [`Tokens::to_text`] wrote; `None` for anything else.
