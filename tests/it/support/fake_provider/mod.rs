@@ -1,13 +1,16 @@
 //! An OpenID provider in this process that signs real ID tokens, tells the truth unless told to differ in one way, and counts
 //! what it is asked.
 //!
-//! It checks what it is sent as a provider must (client authentication, redirect URI, PKCE, a code once), and logs a person in
-//! without a page: `authorize` answers at once with a code, for `alice` or for whoever `login_hint` names.
+//! It checks what it is sent as a provider must (client authentication, redirect URI, PKCE, a code once, a refresh token once), and
+//! logs a person in without a page: `authorize` answers at once with a code, for `alice` or for whoever `login_hint` names. A
+//! refreshed ID token is the first one with new dates. What differs at a refresh only is told after the login.
 
+mod grants;
 mod keys;
+mod logout;
 mod server;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,7 +18,9 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 use url::Url;
 
+use grants::Grant;
 pub use keys::{Signer, THUMBPRINT, public_bytes};
+pub use logout::{LOGOUT_EVENT, SignedOut};
 pub use server::Reply;
 
 /// Tenants of a provider that has several.
@@ -40,6 +45,8 @@ pub enum Twist {
     IdToken(String),
     /// A member of the metadata.
     Metadata(&'static str, Option<Value>),
+    /// A member of the metadata as an authorization server, of which there is none otherwise.
+    OauthMetadata(&'static str, Option<Value>),
     /// The keys that are published.
     Keys(Vec<Value>),
     /// A member of the token endpoint's answer.
@@ -89,21 +96,35 @@ struct State {
     published: Vec<Signer>,
     tenant: &'static str,
     token_delay: Duration,
+    /// Whether a refresh gives a new refresh token.
+    rotates: bool,
+    /// Whether ID tokens have a `sid`.
+    names_sessions: bool,
+    last_sid: Option<String>,
+    /// People whose accounts are switched off.
+    disabled: HashSet<String>,
+    /// Further claims about people.
+    people: HashMap<String, Map<String, Value>>,
     requests: HashMap<&'static str, usize>,
     codes: HashMap<String, Login>,
     /// Parameters of pushed requests, by `request_uri`.
     pushed: HashMap<String, HashMap<String, String>>,
-    /// Subjects by access token.
-    access_tokens: HashMap<String, String>,
+    grants: Vec<Grant>,
+    /// Places of grants by access token.
+    access_tokens: HashMap<String, usize>,
+    /// What was revoked.
+    revoked: Vec<String>,
+    signed_out: Vec<SignedOut>,
     secrets: Vec<String>,
 }
 
-/// What was asked for, until its code is redeemed.
+/// What was asked for, and who has come.
 struct Login {
     redirect_uri: String,
     nonce: Option<String>,
     challenge: String,
     subject: String,
+    sid: Option<String>,
 }
 
 impl FakeProvider {
@@ -130,10 +151,18 @@ impl FakeProvider {
             published,
             tenant: TENANTS[0],
             token_delay: Duration::ZERO,
+            rotates: true,
+            names_sessions: false,
+            last_sid: None,
+            disabled: HashSet::new(),
+            people: HashMap::new(),
             requests: HashMap::new(),
             codes: HashMap::new(),
             pushed: HashMap::new(),
+            grants: Vec::new(),
             access_tokens: HashMap::new(),
+            revoked: Vec::new(),
+            signed_out: Vec::new(),
             secrets: Vec::new(),
         };
         let provider =
@@ -180,7 +209,38 @@ impl FakeProvider {
         self.state().tenant = tenant;
     }
 
-    /// From now on the token endpoint takes this long.
+    /// From now on a refresh token stays good, and a refresh gives no other.
+    pub fn keep_refresh_tokens(&self) {
+        self.state().rotates = false;
+    }
+
+    /// From now on ID tokens name the provider's session, a new one each login.
+    pub fn name_sessions(&self) {
+        self.state().names_sessions = true;
+    }
+
+    /// The session of the last login.
+    pub fn last_sid(&self) -> String {
+        self.state().last_sid.clone().unwrap()
+    }
+
+    /// From now on ID tokens and userinfo say this about a person, besides or instead of what they say otherwise.
+    pub fn describe(&self, who: &str, claims: Value) {
+        let Value::Object(claims) = claims else { panic!("{claims} is no object") };
+        self.state().people.insert(who.to_owned(), claims);
+    }
+
+    /// From now on a person's refresh and access tokens are good for nothing.
+    pub fn disable(&self, who: &str) {
+        self.state().disabled.insert(who.to_owned());
+    }
+
+    /// From now on they are good again.
+    pub fn enable(&self, who: &str) {
+        self.state().disabled.remove(who);
+    }
+
+    /// From now on the token endpoint takes this long to answer; whatever it does, it has done by then.
     pub fn delay_token_endpoint(&self, delay: Duration) {
         self.state().token_delay = delay;
     }
@@ -192,14 +252,21 @@ impl FakeProvider {
             nonce: None,
             challenge: String::new(),
             subject: who.to_owned(),
+            sid: None,
         };
         self.provider.id_token(&self.state(), &login, "", audience)
     }
 
-    /// How often an endpoint was asked: `discovery`, `keys`, `authorize`, `token`, `userinfo`, or `elsewhere` for whatever it
-    /// does not have.
+    /// How often an endpoint was asked: `discovery`, `oauth_metadata`, `keys`, `par`, `authorize`, `token`, `userinfo`, `revocation`,
+    /// `end_session`, or `elsewhere` for whatever it does not have. Of `token`, `refresh` counts those with a refresh token, and
+    /// `replay` those among them whose refresh token was used before.
     pub fn requests(&self, endpoint: &str) -> usize {
         self.state().requests.get(endpoint).copied().unwrap_or_default()
+    }
+
+    /// The tokens that it was asked to revoke.
+    pub fn revoked(&self) -> Vec<String> {
+        self.state().revoked.clone()
     }
 
     /// Every secret that it has given or got: states, nonces, codes, PKCE verifiers, tokens, assertions.
@@ -244,6 +311,8 @@ impl Provider {
             "token_endpoint": format!("{origin}/token"),
             "userinfo_endpoint": format!("{origin}/userinfo"),
             "jwks_uri": format!("{origin}/keys"),
+            "revocation_endpoint": format!("{origin}/revoke"),
+            "end_session_endpoint": format!("{origin}/end_session?tenant=7"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256", "RS256", "none", "HS256"],
@@ -332,11 +401,13 @@ impl Provider {
             return Err("scope");
         }
         let state_parameter = need("state")?;
+        let sid = keys::random("sid");
         let login = Login {
             redirect_uri: redirect_uri.to_string(),
             nonce: request.get("nonce").cloned(),
             challenge: need("code_challenge")?,
             subject: request.get("login_hint").map_or("alice", String::as_str).to_owned(),
+            sid: Some(sid.clone()),
         };
 
         let mut state = self.state();
@@ -345,6 +416,7 @@ impl Provider {
             .secrets
             .extend(login.nonce.clone().into_iter().chain([code.clone(), state_parameter.clone()]));
         state.codes.insert(code.clone(), login);
+        state.last_sid = Some(sid);
         let mut answer = vec![
             ("code", Some(code)),
             ("state", Some(state_parameter)),
@@ -361,66 +433,8 @@ impl Provider {
         Ok(redirect_uri)
     }
 
-    /// The tokens for a code, or an error of RFC 6749 §5.2.
-    fn redeem(
-        &self,
-        form: &HashMap<String, String>,
-        authorization: Option<&str>,
-    ) -> Result<Value, &'static str> {
-        let given = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-        let mut state = self.state();
-        for secret in
-            ["code_verifier", "client_assertion"].into_iter().filter_map(|name| form.get(name))
-        {
-            state.secrets.push(secret.clone());
-        }
-        let issuer = self.issuer();
-        let reader = if self.has_tenants() {
-            keys::Reader::EntraId { token_endpoint: &format!("{}/token", self.origin) }
-        } else {
-            keys::Reader::Issuer(&issuer)
-        };
-        if !keys::is_client(&state.registered, form, authorization, &reader) {
-            return Err("invalid_client");
-        }
-        if given("grant_type") != "authorization_code" {
-            return Err("unsupported_grant_type");
-        }
-        let login = state.codes.remove(given("code")).ok_or("invalid_grant")?;
-        if login.redirect_uri != given("redirect_uri")
-            || login.challenge != keys::challenge(given("code_verifier"))
-        {
-            return Err("invalid_grant");
-        }
-        let access_token = keys::random("canary-access-token");
-        state.access_tokens.insert(access_token.clone(), login.subject.clone());
-        let id_token = self.id_token(&state, &login, &access_token, "vestibule");
-        state.secrets.extend([access_token.clone(), id_token.clone()]);
-        let mut answer = json!({
-            // In lower case, as some spell it.
-            "token_type": "bearer",
-            "access_token": access_token,
-            "expires_in": "3600",
-            "id_token": id_token,
-        });
-        for twist in &state.twists {
-            match twist {
-                Twist::TokenMember(name, value) => set(&mut answer, name, value.clone()),
-                Twist::IdToken(text) => set(&mut answer, "id_token", Some(text.clone().into())),
-                _ => {}
-            }
-        }
-        Ok(answer)
-    }
-
     fn id_token(&self, state: &State, login: &Login, access_token: &str, audience: &str) -> String {
         let now = keys::now();
-        let mut signer = state.signer.clone();
-        for twist in &state.twists {
-            if let Twist::Signer(other) = twist {
-                signer = other.clone();
-            }
-        }
         let mut claims = json!({
             "iss": self.token_issuer(state),
             "aud": audience,
@@ -428,37 +442,26 @@ impl Provider {
             "iat": now,
             "exp": now + 300,
             "auth_time": 0.5,
-            "at_hash": signer.half_hash(access_token),
+            "at_hash": signer_of(&state.signer, &state.twists).half_hash(access_token),
         });
         if let Some(nonce) = &login.nonce {
             claims["nonce"] = nonce.clone().into();
+        }
+        if state.names_sessions {
+            set(&mut claims, "sid", login.sid.clone().map(Into::into));
         }
         if self.has_tenants() {
             claims["tid"] = state.tenant.into();
             claims["oid"] = format!("the object of {}", login.subject).into();
         }
-        let mut header = signer.header();
-        for twist in &state.twists {
-            match twist {
-                Twist::Claim(name, value) => set(&mut claims, name, value.clone()),
-                Twist::Header(name, value) => set(&mut header, name, value.clone()),
-                _ => {}
-            }
-        }
-        let mut token = signer.sign(&header, &claims);
-        for twist in &state.twists {
-            if let Twist::ChangedAfterwards(name, value) = twist {
-                set(&mut claims, name, Some(value.clone()));
-                token = keys::with_claims(&token, &claims);
-            }
-        }
-        token
+        state.describe(&login.subject, &mut claims);
+        sign(&state.signer, &mut claims, &state.twists)
     }
 
     /// Claims about whoever the access token speaks for, and whether they are a JWT.
     fn userinfo(&self, authorization: Option<&str>) -> Option<Result<Value, String>> {
         let state = self.state();
-        let subject = state.access_tokens.get(authorization?.strip_prefix("Bearer ")?)?;
+        let subject = &state.login_of(authorization?.strip_prefix("Bearer ")?)?.subject;
         let mut claims = json!({
             "sub": subject,
             "name": capitalised(subject),
@@ -468,6 +471,7 @@ impl Provider {
             "iss": self.token_issuer(&state),
             "aud": ["vestibule"],
         });
+        state.describe(subject, &mut claims);
         let mut signer = None;
         for twist in &state.twists {
             match twist {
@@ -480,6 +484,48 @@ impl Provider {
             signer.map_or(Ok(claims.clone()), |signer| Err(signer.sign(&signer.header(), &claims))),
         )
     }
+}
+
+impl State {
+    fn count(&mut self, what: &'static str) {
+        *self.requests.entry(what).or_default() += 1;
+    }
+
+    /// Adds what else there is to say about a person.
+    fn describe(&self, who: &str, claims: &mut Value) {
+        for (name, value) in self.people.get(who).into_iter().flatten() {
+            claims[name] = value.clone();
+        }
+    }
+}
+
+/// What a JWT is signed with that differs in these ways.
+fn signer_of<'a>(signer: &'a Signer, twists: &'a [Twist]) -> &'a Signer {
+    twists.iter().fold(signer, |signer, twist| match twist {
+        Twist::Signer(other) => other,
+        _ => signer,
+    })
+}
+
+/// A JWT with these claims that differs in these ways.
+fn sign(signer: &Signer, claims: &mut Value, twists: &[Twist]) -> String {
+    let signer = signer_of(signer, twists);
+    let mut header = signer.header();
+    for twist in twists {
+        match twist {
+            Twist::Claim(name, value) => set(claims, name, value.clone()),
+            Twist::Header(name, value) => set(&mut header, name, value.clone()),
+            _ => {}
+        }
+    }
+    let mut token = signer.sign(&header, claims);
+    for twist in twists {
+        if let Twist::ChangedAfterwards(name, value) = twist {
+            set(claims, name, Some(value.clone()));
+            token = keys::with_claims(&token, claims);
+        }
+    }
+    token
 }
 
 fn capitalised(word: &str) -> String {

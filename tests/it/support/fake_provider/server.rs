@@ -54,13 +54,17 @@ impl IntoResponse for Reply {
 pub(super) fn router(provider: Arc<Provider>) -> Router {
     let path = provider.path.trim_end_matches('/').replace("{tenantid}", "organizations");
     let discovery = format!("{path}/.well-known/openid-configuration");
+    let oauth_metadata_path = format!("/.well-known/oauth-authorization-server{path}");
     Router::new()
         .route(&discovery, get(metadata))
+        .route(&oauth_metadata_path, get(oauth_metadata))
         .route("/keys", get(keys))
         .route("/authorize", get(authorize))
         .route("/par", post(par))
         .route("/token", post(token))
         .route("/userinfo", get(userinfo))
+        .route("/revoke", post(revoke))
+        .route("/end_session", get(end_session).post(end_session))
         .layer(middleware::from_fn_with_state(provider.clone(), count_and_twist))
         .fallback(elsewhere)
         .with_state(provider)
@@ -78,11 +82,14 @@ async fn count_and_twist(
         "/par" => "par",
         "/token" => "token",
         "/userinfo" => "userinfo",
+        "/revoke" => "revocation",
+        "/end_session" => "end_session",
+        path if path.starts_with("/.well-known/oauth") => "oauth_metadata",
         _ => "discovery",
     };
     let twist = {
         let mut state = provider.state();
-        *state.requests.entry(endpoint).or_default() += 1;
+        state.count(endpoint);
         let here = |twist: &&Twist| matches!(twist, Twist::Answer(place, _) | Twist::Drip(place) if *place == endpoint);
         state.twists.iter().find(here).cloned()
     };
@@ -100,12 +107,19 @@ async fn count_and_twist(
 }
 
 async fn elsewhere(State(provider): State<Arc<Provider>>) -> StatusCode {
-    *provider.state().requests.entry("elsewhere").or_default() += 1;
+    provider.state().count("elsewhere");
     StatusCode::NOT_FOUND
 }
 
 async fn metadata(State(provider): State<Arc<Provider>>) -> Response {
     json_reply(200, &provider.metadata())
+}
+
+async fn oauth_metadata(State(provider): State<Arc<Provider>>) -> Response {
+    match provider.oauth_metadata() {
+        Some(metadata) => json_reply(200, &metadata),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 async fn keys(State(provider): State<Arc<Provider>>) -> Response {
@@ -131,11 +145,16 @@ async fn par(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: By
 /// HTML for whoever does not ask for JSON, as some do.
 async fn token(State(provider): State<Arc<Provider>>, headers: HeaderMap, body: Bytes) -> Response {
     let delay = provider.state().token_delay;
+    let answer = redeem(&provider, &headers, &body);
     tokio::time::sleep(delay).await;
+    answer
+}
+
+fn redeem(provider: &Provider, headers: &HeaderMap, body: &[u8]) -> Response {
     if headers.get("accept").is_none_or(|accept| accept != "application/json") {
         return Reply::new(200, "text/html", "<p>Tokens</p>").into_response();
     }
-    match provider.redeem(&parameters(&body), authorization(&headers)) {
+    match provider.redeem(&parameters(body), authorization(headers)) {
         Ok(tokens) => json_reply(200, &tokens),
         Err(error) => json_reply(
             if error == "invalid_client" { 401 } else { 400 },
@@ -149,6 +168,29 @@ async fn userinfo(State(provider): State<Arc<Provider>>, headers: HeaderMap) -> 
         Some(Ok(claims)) => json_reply(200, &claims),
         Some(Err(jwt)) => Reply::new(200, "application/jwt", jwt).into_response(),
         None => json_reply(401, &json!({ "error": "invalid_token" })),
+    }
+}
+
+/// The revoked token, or whatever was taken for one, gets no body (RFC 7009 §2.2).
+async fn revoke(
+    State(provider): State<Arc<Provider>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match provider.revoke(&parameters(&body), authorization(&headers)) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => json_reply(400, &json!({ "error": error })),
+    }
+}
+
+async fn end_session(State(provider): State<Arc<Provider>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let mut given = parameters(head.uri.query().unwrap_or_default().as_bytes());
+    let body = axum::body::to_bytes(body, 64 * 1024).await.unwrap();
+    given.extend(parameters(&body));
+    match provider.end_session(head.method.as_str(), given) {
+        Some(back) => Reply::redirect(303, back).into_response(),
+        None => Reply::new(200, "text/html", "<p>You have signed out</p>").into_response(),
     }
 }
 
