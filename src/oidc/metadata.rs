@@ -183,7 +183,12 @@ mod tests {
         }
         metadata.complete(further(ISSUER).as_object().unwrap(), &issuer());
 
-        assert_eq!(metadata.revocation_endpoint.unwrap().as_str(), first);
-        assert_eq!(metadata.introspection_endpoint.unwrap().as_str(), other);
+        assert_eq!(metadata.revocation_endpoint.as_ref().unwrap().as_str(), first);
+        assert_eq!(metadata.introspection_endpoint.as_ref().unwrap().as_str(), other);
+        // The next time only the first document can be read.
+        let mut next = read(&json!({ "revocation_endpoint": other }));
+        next.complete_from(&metadata);
+        assert_eq!(next.revocation_endpoint.unwrap().as_str(), other);
+        assert_eq!(next.introspection_endpoint, metadata.introspection_endpoint);
     }
 }
