@@ -181,7 +181,14 @@ fn world(
 ) -> Result<Router, DemoError> {
     let mut redirect_uri = service_url.clone();
     redirect_uri.set_path("/callback/demo");
-    let client = Client { id: CLIENT_ID.to_owned(), secret: client_secret, redirect_uri };
+    let mut post_logout_redirect_uri = service_url.clone();
+    post_logout_redirect_uri.set_path("/logout/done");
+    let client = Client {
+        id: CLIENT_ID.to_owned(),
+        secret: client_secret,
+        redirect_uri,
+        post_logout_redirect_uri,
+    };
     let provider = Provider::new(issuer, client)?;
     Ok(app::routes(app_url, service_url).nest("/provider", provider::routes(provider)))
 }

@@ -24,6 +24,8 @@ pub(in crate::demo) fn routes(provider: Provider) -> Router {
         .route("/jwks", get(keys))
         .route("/authorize", get(authorize).post(sign_in))
         .route("/token", post(token))
+        .route("/revoke", post(revoke))
+        .route("/end_session", get(sign_out).post(sign_out_by_form))
         .route("/userinfo", get(userinfo).post(userinfo))
         .layer(DefaultBodyLimit::max(16 * 1024))
         .with_state(Arc::new(provider))
@@ -68,11 +70,49 @@ async fn token(
     body: String,
 ) -> Response {
     let answer = provider.redeem(authorization(&headers), &Parameters::parse(&body), now());
-    let no_store = [(CACHE_CONTROL, "no-store")];
-    let error = match answer {
-        Ok(body) => return (no_store, Json(body)).into_response(),
-        Err(error) => error,
+    match answer {
+        Ok(body) => ([(CACHE_CONTROL, "no-store")], Json(body)).into_response(),
+        Err(error) => refuse_client(error),
+    }
+}
+
+async fn revoke(
+    State(provider): State<Arc<Provider>>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    match provider.revoke(authorization(&headers), &Parameters::parse(&body)) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => refuse_client(error),
+    }
+}
+
+async fn sign_out(State(provider): State<Arc<Provider>>, RawQuery(query): RawQuery) -> Response {
+    say_goodbye(&provider, &Parameters::parse(&query.unwrap_or_default()))
+}
+
+async fn sign_out_by_form(State(provider): State<Arc<Provider>>, body: String) -> Response {
+    say_goodbye(&provider, &Parameters::parse(&body))
+}
+
+fn say_goodbye(provider: &Provider, parameters: &Parameters) -> Response {
+    let back = match provider.end_session(parameters) {
+        Ok(back) => back,
+        Err(what) => return refuse(provider, AuthorizeError::Untrusted(what)),
     };
+    let body = html! {
+        p.eyebrow { "Demo provider" }
+        h1 { "You have signed out" }
+        p { "The demo provider remembers nobody: whoever signs in next is asked who they are." }
+        @if let Some(back) = back {
+            a.button.first href=(back) { "Continue" }
+        }
+    };
+    page(StatusCode::OK, provider, &body)
+}
+
+/// An error of RFC 6749 §5.2.
+fn refuse_client(error: TokenError) -> Response {
     let (status, code) = match error {
         TokenError::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client"),
         TokenError::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -81,7 +121,7 @@ async fn token(
         TokenError::Server => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
     };
     let body = Json(json!({ "error": code, "error_description": error.to_string() }));
-    let mut response = (status, no_store, body).into_response();
+    let mut response = (status, [(CACHE_CONTROL, "no-store")], body).into_response();
     if status == StatusCode::UNAUTHORIZED {
         response
             .headers_mut()
@@ -105,7 +145,7 @@ fn refuse(provider: &Provider, error: AuthorizeError) -> Response {
         AuthorizeError::Refused { location } => see_other(&location),
         AuthorizeError::Untrusted(what) => {
             let body = html! {
-                h1 { "This is no way in" }
+                h1 { "This request is not followed" }
                 p { "The " code { (what) } " of the request is not the registered one, so nothing is sent there." }
             };
             page(StatusCode::BAD_REQUEST, provider, &body)

@@ -2,12 +2,14 @@
 //!
 //! Owns its people, its key, its codes and its access tokens, and every rule about them. Does not own routes and pages
 //! (`http`). It is held to what a real provider does, so that what the demo shows is a real login: one client, whose secret is
-//! checked; one exact `redirect_uri`; PKCE S256 always; codes that work once. It keeps no session: each login asks who.
+//! checked; one exact `redirect_uri`; PKCE S256 always; codes and refresh tokens that work once. It keeps no session: each login
+//! asks who.
 
 mod http;
 mod key;
 mod parameters;
 mod people;
+mod refresh;
 mod request;
 
 use std::collections::HashMap;
@@ -27,6 +29,7 @@ use key::Key;
 pub(super) use key::random_text;
 use parameters::Parameters;
 use people::{PEOPLE, Person};
+use refresh::Refresh;
 use request::Request;
 
 /// How long a code waits to be redeemed. RFC 6749 §4.1.2 allows ten minutes; a redirect takes a second.
@@ -44,6 +47,8 @@ pub(super) struct Client {
     pub secret: SecretString,
     /// Its only callback, compared character by character (RFC 9700 §2.1).
     pub redirect_uri: Url,
+    /// Where people may go once they have signed out, compared likewise.
+    pub post_logout_redirect_uri: Url,
 }
 
 /// The provider. What it remembers is gone with it.
@@ -58,9 +63,11 @@ pub(super) struct Provider {
 struct Memory {
     codes: HashMap<String, Grant>,
     accesses: HashMap<String, Access>,
+    refreshes: HashMap<String, Refresh>,
 }
 
 /// What a code stands for.
+#[derive(Clone)]
 struct Grant {
     person: &'static Person,
     request: Request,
@@ -101,8 +108,8 @@ pub(super) enum TokenError {
     /// The code is not good for these parameters, or no longer.
     #[error("the {0} does not fit")]
     InvalidGrant(&'static str),
-    /// `grant_type` is another than `authorization_code`.
-    #[error("only authorization_code is supported")]
+    /// `grant_type` is another than `authorization_code` and `refresh_token`.
+    #[error("only authorization_code and refresh_token are supported")]
     UnsupportedGrantType,
     /// The ID token cannot be signed.
     #[error("the ID token cannot be signed")]
@@ -128,11 +135,13 @@ impl Provider {
             "token_endpoint": format!("{issuer}/token"),
             "userinfo_endpoint": format!("{issuer}/userinfo"),
             "jwks_uri": format!("{issuer}/jwks"),
+            "revocation_endpoint": format!("{issuer}/revoke"),
+            "end_session_endpoint": format!("{issuer}/end_session"),
             "scopes_supported": ["openid", "profile", "email"],
             "claims_supported": ["sub", "name", "preferred_username", "email", "email_verified", "groups"],
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic"],
@@ -195,24 +204,49 @@ impl Provider {
         location
     }
 
-    /// Redeems a code for an access token and an ID token, as the body of the answer (OpenID Connect Core §3.1.3.3).
+    /// Where somebody goes who has signed out (OpenID Connect RP-Initiated Logout §3), if they came from anywhere. Nobody has a
+    /// session here, so that there is nothing to end that a hint could name.
+    ///
+    /// # Errors
+    ///
+    /// The parameter that is doubled, or not the registered one.
+    fn end_session(&self, parameters: &Parameters) -> Result<Option<Url>, &'static str> {
+        if parameters.get("client_id")?.is_some_and(|id| id != self.client.id) {
+            return Err("client_id");
+        }
+        let Some(back) = parameters.get("post_logout_redirect_uri")? else { return Ok(None) };
+        let mut location = self.client.post_logout_redirect_uri.clone();
+        if back != location.as_str() {
+            return Err("post_logout_redirect_uri");
+        }
+        if let Some(state) = parameters.get("state")? {
+            location.query_pairs_mut().append_pair("state", state);
+        }
+        Ok(Some(location))
+    }
+
+    /// Redeems a code or a refresh token for an access token, an ID token and another refresh token, as the body of the answer
+    /// (OpenID Connect Core §3.1.3.3, §12.2).
     ///
     /// # Errors
     ///
     /// [`TokenError`]; [`TokenError::InvalidGrant`] names what does not fit: `code` when it was never given, is too old or was
-    /// redeemed before (then its access token dies too, RFC 6749 §4.1.2), `redirect_uri`, or `code_verifier`.
+    /// redeemed before (then what came of it ends too, RFC 6749 §4.1.2), `redirect_uri`, `code_verifier`, or `refresh_token`.
     fn redeem(
         &self,
         authorization: Option<&str>,
         form: &Parameters,
         now: Duration,
     ) -> Result<Value, TokenError> {
-        if !authorization.is_some_and(|authorization| self.is_client(authorization)) {
-            return Err(TokenError::InvalidClient);
+        self.check_client(authorization)?;
+        match form.need("grant_type").map_err(TokenError::InvalidRequest)? {
+            "authorization_code" => self.redeem_code(form, now),
+            "refresh_token" => self.refresh(form, now),
+            _ => Err(TokenError::UnsupportedGrantType),
         }
-        if form.need("grant_type").map_err(TokenError::InvalidRequest)? != "authorization_code" {
-            return Err(TokenError::UnsupportedGrantType);
-        }
+    }
+
+    fn redeem_code(&self, form: &Parameters, now: Duration) -> Result<Value, TokenError> {
         let need = |name| form.need(name).map_err(TokenError::InvalidRequest);
         let (code, redirect_uri, verifier) =
             (need("code")?, need("redirect_uri")?, need("code_verifier")?);
@@ -232,19 +266,21 @@ impl Provider {
         if challenge != grant.request.code_challenge {
             return Err(TokenError::InvalidGrant("code_verifier"));
         }
-        self.issue(code, grant, now).map_err(|_| TokenError::Server)
+        self.issue(code, &grant, now).map_err(|_| TokenError::Server)
     }
 
-    fn issue(&self, code: &str, grant: Grant, now: Duration) -> Result<Value, IssueError> {
+    fn issue(&self, code: &str, grant: &Grant, now: Duration) -> Result<Value, IssueError> {
         let access_token = random_text()?;
-        let id_token = self.key.sign(&self.id_claims(&grant, &access_token, now))?;
-        let Grant { person, request: Request { scope, .. }, .. } = grant;
+        let id_token = self.key.sign(&self.id_claims(grant, &access_token, now))?;
+        let refresh_token = self.give_refresh(code, grant, now)?;
+        let Grant { person, request: Request { scope, .. }, .. } = grant.clone();
         let body = json!({
             "access_token": access_token,
             "token_type": "Bearer",
             "expires_in": TOKEN_LIFE.as_secs(),
             "scope": scope,
             "id_token": id_token,
+            "refresh_token": refresh_token,
         });
         let mut memory = self.memory();
         memory.accesses.retain(|_, access| now < access.ends);
@@ -296,14 +332,21 @@ impl Provider {
         Some(claims)
     }
 
-    /// Takes a code for good. When there is none, an access token that came of it before dies.
+    /// Takes a code for good. When there is none, what came of it before ends.
     fn take_code(&self, code: &str) -> Option<Grant> {
         let mut memory = self.memory();
         let grant = memory.codes.remove(code);
         if grant.is_none() {
-            memory.accesses.retain(|_, access| access.code != code);
+            memory.end(code);
         }
         grant
+    }
+
+    fn check_client(&self, authorization: Option<&str>) -> Result<(), TokenError> {
+        match authorization {
+            Some(authorization) if self.is_client(authorization) => Ok(()),
+            _ => Err(TokenError::InvalidClient),
+        }
     }
 
     /// Whether `authorization` (a whole header value) is the client's `Basic` (RFC 6749 §2.3.1). Its id and secret read the

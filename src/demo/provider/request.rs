@@ -4,7 +4,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::parameters::Parameters;
 
 /// An authorization request that passed every check (OpenID Connect Core §3.1.2.1).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Request {
     /// `scope`, with `openid` in it
     pub scope: String,

@@ -6,13 +6,20 @@ use super::*;
 
 const ISSUER: &str = "http://127.0.0.1:8080/provider";
 const CALLBACK: &str = "http://127.0.0.1:8081/callback/demo";
+const SIGNED_OUT: &str = "http://127.0.0.1:8081/logout/done";
 const SECRET: &str = "the-secret-of-this-test";
 const VERIFIER: &str = "a-verifier-of-this-test-of-43-characters-ok";
 const START: Duration = Duration::from_hours(498_756);
 
 fn provider() -> Provider {
     let redirect_uri = Url::parse(CALLBACK).unwrap();
-    let client = Client { id: "vestibule".to_owned(), secret: SECRET.into(), redirect_uri };
+    let post_logout_redirect_uri = Url::parse(SIGNED_OUT).unwrap();
+    let client = Client {
+        id: "vestibule".to_owned(),
+        secret: SECRET.into(),
+        redirect_uri,
+        post_logout_redirect_uri,
+    };
     Provider::new(ISSUER.to_owned(), client).unwrap()
 }
 
@@ -287,10 +294,11 @@ fn a_token_request_without_its_parameters_is_refused_by_name() {
         assert_eq!(answer, Err(TokenError::InvalidRequest(missing)));
     }
     let refresh = parameters(&[("grant_type", "refresh_token")]);
-    assert_eq!(
-        provider.redeem(Some(&right), &refresh, START),
-        Err(TokenError::UnsupportedGrantType)
-    );
+    let answer = provider.redeem(Some(&right), &refresh, START);
+    assert_eq!(answer, Err(TokenError::InvalidRequest("refresh_token")));
+    let other = parameters(&[("grant_type", "password")]);
+    let answer = provider.redeem(Some(&right), &other, START);
+    assert_eq!(answer, Err(TokenError::UnsupportedGrantType));
 }
 
 #[test]
@@ -313,4 +321,91 @@ fn userinfo_tells_what_the_scope_allows_to_bearers_only() {
     {
         assert_eq!(provider.userinfo(&wrong, START), None, "{wrong}");
     }
+}
+
+/// Redeems a code of alice's; the refresh token.
+fn refresh_token(provider: &Provider) -> String {
+    let right = basic("vestibule", SECRET);
+    let code = code_for(provider, "alice");
+    let body = provider.redeem(Some(&right), &redeeming(&code), START).unwrap();
+    body["refresh_token"].as_str().unwrap().to_owned()
+}
+
+fn refresh(provider: &Provider, token: &str, now: Duration) -> Result<Value, TokenError> {
+    let form = parameters(&[("grant_type", "refresh_token"), ("refresh_token", token)]);
+    provider.redeem(Some(&basic("vestibule", SECRET)), &form, now)
+}
+
+#[test]
+fn a_refresh_token_gives_another_and_tokens_of_the_same_login() {
+    let provider = provider();
+    let later = START + Duration::from_hours(1);
+
+    let body = refresh(&provider, &refresh_token(&provider), later).unwrap();
+
+    let claims = verified(&provider, body["id_token"].as_str().unwrap());
+    assert_eq!((claims["sub"].as_str(), claims["nonce"].as_str()), (Some("demo-1"), None));
+    assert_eq!(
+        (claims["iat"].as_u64(), claims["auth_time"].as_u64()),
+        (Some(later.as_secs()), Some(START.as_secs()))
+    );
+    let bearer = format!("Bearer {}", body["access_token"].as_str().unwrap());
+    assert_eq!(provider.userinfo(&bearer, later).unwrap()["name"], "Alice Archer");
+    assert!(refresh(&provider, body["refresh_token"].as_str().unwrap(), later).is_ok());
+}
+
+#[test]
+fn a_refresh_token_that_is_used_twice_ends_what_came_of_its_login() {
+    let provider = provider();
+    let (first, other) = (refresh_token(&provider), refresh_token(&provider));
+    let body = refresh(&provider, &first, START).unwrap();
+    let invalid = Err(TokenError::InvalidGrant("refresh_token"));
+
+    assert_eq!(refresh(&provider, &first, START), invalid);
+    assert_eq!(refresh(&provider, body["refresh_token"].as_str().unwrap(), START), invalid);
+    let bearer = format!("Bearer {}", body["access_token"].as_str().unwrap());
+    assert_eq!(provider.userinfo(&bearer, START), None);
+    assert_eq!(refresh(&provider, &other, START + Duration::from_hours(24)), invalid);
+    assert!(refresh(&provider, &other, START).is_ok());
+}
+
+#[test]
+fn a_revoked_token_ends_what_came_of_its_login_and_only_the_client_revokes() {
+    let provider = provider();
+    let (token, other) = (refresh_token(&provider), refresh_token(&provider));
+    let form = parameters(&[("token", &token)]);
+    assert_eq!(provider.revoke(None, &form), Err(TokenError::InvalidClient));
+    let right = basic("vestibule", SECRET);
+
+    assert_eq!(provider.revoke(Some(&right), &form), Ok(()));
+    assert_eq!(provider.revoke(Some(&right), &form), Ok(()));
+
+    assert!(refresh(&provider, &token, START).is_err());
+    let body = refresh(&provider, &other, START).unwrap();
+    let access = parameters(&[("token", body["access_token"].as_str().unwrap())]);
+    assert_eq!(provider.revoke(Some(&right), &access), Ok(()));
+    assert!(refresh(&provider, body["refresh_token"].as_str().unwrap(), START).is_err());
+}
+
+#[test]
+fn who_signs_out_goes_where_the_client_has_registered_and_nowhere_else() {
+    let provider = provider();
+    let ends = |pairs: &[(&str, &str)]| {
+        let back = provider.end_session(&parameters(pairs));
+        back.map(|back| back.map(String::from))
+    };
+    let back = ("post_logout_redirect_uri", SIGNED_OUT);
+
+    assert_eq!(ends(&[]), Ok(None));
+    assert_eq!(ends(&[back]), Ok(Some(SIGNED_OUT.to_owned())));
+    let all = [("client_id", "vestibule"), back, ("state", "a&b"), ("id_token_hint", "eyJ")];
+    assert_eq!(ends(&all), Ok(Some(format!("{SIGNED_OUT}?state=a%26b"))));
+    for other in
+        ["http://127.0.0.1:8081/logout/done/", "https://evil.example", "javascript:alert(1)"]
+    {
+        let name = "post_logout_redirect_uri";
+        assert_eq!(ends(&[(name, other)]), Err(name), "{other}");
+    }
+    assert_eq!(ends(&[back, back]), Err("post_logout_redirect_uri"));
+    assert_eq!(ends(&[("client_id", "another"), back]), Err("client_id"));
 }
