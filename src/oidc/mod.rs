@@ -17,6 +17,7 @@ mod logout;
 mod metadata;
 mod par;
 mod provider;
+mod redemption;
 mod renewal;
 mod revocation;
 mod snapshot;
