@@ -367,6 +367,26 @@ async fn endpoints_that_only_the_second_document_names_are_found_if_it_is_this_i
 }
 
 #[tokio::test]
+async fn an_endpoint_stays_known_while_the_second_document_is_away() {
+    let fake = FakeProvider::start().await;
+    let endpoint = fake.elsewhere().replace("/elsewhere", "/revoke");
+    let unnamed = Twist::Metadata("revocation_endpoint", None);
+    fake.twist([
+        unnamed.clone(),
+        Twist::OauthMetadata("revocation_endpoint", Some(endpoint.into())),
+    ]);
+    let meeting = Meeting::with(fake);
+    meeting.sign_in().await;
+
+    meeting.fake.twist([unnamed, Twist::Answer("oauth_metadata", Reply::new(500, "", ""))]);
+    meeting.fake.rotate_to(Signer::NextEs256);
+    let tokens = meeting.sign_in().await.tokens;
+
+    assert_eq!(meeting.fake.requests("oauth_metadata"), 2);
+    assert!(meeting.provider.revoke(&tokens, now()).await);
+}
+
+#[tokio::test]
 async fn a_login_tells_the_providers_session_and_a_logout_where_to_go() {
     let meeting = Meeting::new().await;
     assert_eq!(meeting.provider.end_session_endpoint(), None, "nothing is known, nobody waits");
