@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::ids::{Digest, ProviderName, RequestId};
 use crate::store::steps::{
     Asked, EndedSession, ListedSession, NewSession, OpenedSession, Rate, Session, SessionKey,
-    UseTerms, UsedSession, Verdict, millis,
+    UseTerms, UsedSession, Verdict, Way, millis,
 };
 use crate::store::{Dated, Fault, Store};
 
@@ -29,8 +29,12 @@ impl Redis {
         let call = call.arg(standing.provider.as_str()).arg(&standing.claims);
         let call = call.text(standing.verdict).arg(&standing.decision).arg(millis(standing.keep));
         let call = call.text(key.id).arg(&new.label).arg(new.most).arg(millis(Store::TOMBSTONE));
-        let way = new.way.filter(|_| new.grant.is_some());
-        let call = call.arg(new.begun.as_millis()).text(Maybe(new.sid)).text(Maybe(way));
+        let way = match new.way.filter(|_| new.grant.is_some()) {
+            None => String::new(),
+            Some(Way::Refresh) => "r".to_owned(),
+            Some(Way::Userinfo { until }) => until.as_millis().to_string(),
+        };
+        let call = call.arg(new.begun.as_millis()).text(Maybe(new.sid)).arg(way);
         let mut answer = call.arg(new.grant.as_deref().unwrap_or("")).run(&self.link).await?;
         let opened = match answer.number()? {
             1 => OpenedSession::Opened(read_session(&mut answer)?),

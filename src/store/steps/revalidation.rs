@@ -31,29 +31,23 @@ impl Asked {
     /// Reads what [`Display`] wrote; `None` for anything else.
     pub(in crate::store) fn read(text: &str) -> Option<Self> {
         let moment = |text: &str| text.parse().ok().map(Timestamp::from_millis);
-        let (at, way) = text.split_once(' ')?;
-        let way = match way.strip_prefix('u') {
-            Some(until) => Way::Userinfo { until: moment(until)? },
-            None if way == "r" => Way::Refresh,
-            None => return None,
-        };
-        Some(Self { at: moment(at)?, way })
+        Some(match text.split_once(' ') {
+            Some((at, until)) => {
+                Self { at: moment(at)?, way: Way::Userinfo { until: moment(until)? } }
+            }
+            None => Self { at: moment(text)?, way: Way::Refresh },
+        })
     }
 }
 
-/// How both stores keep it: milliseconds, a space, the way.
+/// How both stores keep it: when, in milliseconds; and where userinfo is the way, a space, and until when. A number alone takes the
+/// least room, and most sessions have that.
 impl Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.at.as_millis(), self.way)
-    }
-}
-
-/// `r`, or `u` and until when, in milliseconds.
-impl Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refresh => f.write_str("r"),
-            Self::Userinfo { until } => write!(f, "u{}", until.as_millis()),
+        write!(f, "{}", self.at.as_millis())?;
+        match self.way {
+            Way::Refresh => Ok(()),
+            Way::Userinfo { until } => write!(f, " {}", until.as_millis()),
         }
     }
 }
@@ -116,8 +110,7 @@ mod tests {
             let asked = Asked { at: moment(1_795_521_600_123), way };
             assert_eq!(Asked::read(&asked.to_string()), Some(asked));
         }
-        for bad in ["", "1", "1 ", "r", " r", "x r", "1 x", "1 u", "1 ux", "1 r ", "-1 r", "1 u-1"]
-        {
+        for bad in ["", "1 ", " ", " 1", "x", "x 1", "1 x", "1 2 ", "1 2 3", "-1", "1 -1"] {
             assert_eq!(Asked::read(bad), None, "{bad}");
         }
     }

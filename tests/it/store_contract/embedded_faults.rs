@@ -10,8 +10,9 @@ use redb::{ReadableDatabase, ReadableTableMetadata};
 use vestibule::inside::store::{
     Claim, NewLogin, NewSession, NewStanding, OpenError, Settings, Store, TakenLogin,
 };
-use vestibule::inside::{Metrics, Reference, RequestId};
+use vestibule::inside::{Handle, Metrics, Reference, RequestId, Timestamp};
 
+use super::revalidation::granted;
 use super::{
     digest, file_store, hourly, identity, new_session, new_standing, provider, session_key, subject,
 };
@@ -225,8 +226,11 @@ async fn rows_that_are_over_are_swept_while_others_come_in() {
         let who = format!("user-{number}");
         let lifetime = Duration::from_millis(50);
         let standing = NewStanding { keep: lifetime, ..new_standing(&who) };
-        let short = NewSession { lifetime, standing, ..new_session(&who, "short") };
+        let short = NewSession { lifetime, standing, ..granted(&who, "short") };
         store.open_session(&short).await.unwrap();
+        store.spend_once(&digest(&who), lifetime, RequestId::unique()).await.unwrap();
+        let (handle, since) = (Handle::of(&[&who]), Timestamp::from_millis(0));
+        store.join_logout(&handle, &short.key.subject, since, lifetime).await.unwrap();
         store.keep_denial(&Reference::random(), "{}", lifetime).await.unwrap();
         let quick = vestibule::inside::store::Rate { count: 50, per: Duration::from_millis(50) };
         store.take_from_limit(&who, quick, RequestId::unique()).await.unwrap();
@@ -254,6 +258,9 @@ async fn rows_that_are_over_are_swept_while_others_come_in() {
     assert_eq!(left("sessions"), 0);
     assert_eq!(left("standings"), 0);
     assert_eq!(left("denials"), 0);
+    assert_eq!(left("grants"), 0);
+    assert_eq!(left("spent"), 0);
+    assert_eq!(left("handles"), 0);
     assert_eq!(left("limits"), 250);
     assert_eq!(left("subjects"), 200, "bindings stay");
 }

@@ -7,8 +7,10 @@ mod embedded_faults;
 mod identities;
 mod limits;
 mod logins;
+mod logouts;
 mod moves;
 mod redis_faults;
+mod revalidation;
 mod sessions;
 mod standings;
 
@@ -109,6 +111,36 @@ on_both_stores! {
         a_session_opened_in_between_outlives_the_same_request,
         one_session_too_many_ends_the_one_that_would_lie_idle_first,
         a_thousand_sessions_are_listed_and_ended_at_once,
+    }
+    revalidation {
+        a_session_tells_when_its_provider_was_asked_and_how_it_can_be_again,
+        who_left_nothing_to_ask_with_is_not_asked_about,
+        of_fifty_callers_one_asks,
+        who_has_it_takes_it_anew_and_others_are_told_until_when,
+        a_hold_that_is_over_passes_to_the_next_with_the_grant_kept_last,
+        who_is_late_may_finish_while_nobody_took_it,
+        what_the_provider_said_counts_from_then_on,
+        claims_that_are_as_they_were_stay,
+        a_session_whose_provider_cannot_be_asked_any_more_says_so,
+        who_finished_has_it_no_more_and_may_say_so_twice,
+        claims_denied_meanwhile_stay_and_others_do_not,
+        nothing_is_written_for_a_session_that_is_no_more,
+        a_session_that_has_lain_idle_is_not_asked_about,
+        a_provider_that_is_away_is_left_alone_for_a_while,
+        grants_of_sessions_that_are_no_more_come_out_once,
+    }
+    logouts {
+        a_logout_names_everybody_who_has_joined,
+        nobody_joins_what_was_logged_out_since,
+        a_logout_ends_all_sessions_and_those_that_are_about_to_begin,
+        a_logout_of_one_login_ends_its_sessions_only,
+        a_logout_that_comes_twice_ends_nothing_that_began_in_between,
+        a_logout_leaves_nothing_for_ever_of_somebody_who_was_never_here,
+        the_grants_of_whom_a_logout_ends_come_out,
+        whichever_comes_first_a_login_or_its_logout_nobody_is_left_signed_in,
+        whenever_logins_and_a_logout_meet_nobody_is_left_signed_in,
+        a_thousand_sessions_end_by_one_logout,
+        what_counts_once_is_spent_by_one_and_forgotten_in_time,
     }
     standings {
         a_standing_is_what_the_login_showed,

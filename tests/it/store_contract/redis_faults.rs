@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use vestibule::inside::store::{
-    Allowance, Binding, EndedSession, NewLogin, NewSession, NewStanding, OpenError, OpenedSession,
-    Replicas, Settings, Store, StoreError, TakenLogin, UseTerms, UsedSession,
+    Allowance, Asked, BegunRevalidation, Binding, EndedSession, NewLogin, NewSession, NewStanding,
+    OpenError, OpenedSession, Replicas, Revalidated, Scope, Session, Settings, Store, StoreError,
+    TakenLogin, UseTerms, UsedSession, Way,
 };
-use vestibule::inside::{Metrics, Reference, RequestId, Timestamp};
+use vestibule::inside::{Handle, Metrics, Reference, RequestId, Timestamp};
 
+use super::revalidation::granted;
 use super::{
     AT_EASE, HOUR, allowed, bound, denied_standing, digest, find, hourly, identity, new_session,
     new_standing, open, provider, redis_store, session_key, subject,
@@ -208,6 +210,62 @@ async fn each_step_of_a_block_sent_again_answers_as_if_it_were_sent_once() {
 }
 
 #[tokio::test]
+async fn each_step_of_a_revalidation_sent_again_answers_as_if_it_were_sent_once() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    let (key, request) = (session_key("bob", "two"), RequestId::unique());
+    let opened = open(&store, &granted("bob", "two")).await;
+    let terms = (HOUR, HOUR);
+    let at = opened.since.plus(HOUR);
+    let asked = Some(Asked { at, way: Way::Refresh });
+    let standing = Some(new_standing("bob"));
+    let said = Revalidated { asked, standing, obtained: find(&store, "bob").await.obtained };
+    // Each script is known to the server, so that it is the reply which is lost and not a `NOSCRIPT`.
+    let none = session_key("bob", "none");
+    store.begin_revalidation(&none, opened.since, terms, request).await.unwrap();
+    store.keep_grant(&none, request, "").await.unwrap();
+    store.finish_revalidation(&none, request, &said).await.unwrap();
+    store.pause_revalidation(&none, request, HOUR).await.unwrap();
+    store.take_grants(&none.subject).await.unwrap();
+
+    let begun = twice!(proxy, store.begin_revalidation(&key, opened.since, terms, request));
+    assert!(matches!(begun, BegunRevalidation::Yours { .. }), "{begun:?}");
+    assert!(twice!(proxy, store.keep_grant(&key, request, "rotated")));
+    assert!(twice!(proxy, store.finish_revalidation(&key, request, &said)));
+    let (session, ..) = store.read_session(&key, HOUR).await.unwrap().value.unwrap();
+    assert_eq!(session.asked, asked);
+
+    store.begin_revalidation(&key, at, terms, request).await.unwrap();
+    twice!(proxy, store.pause_revalidation(&key, request, HOUR));
+    let paused = store.begin_revalidation(&key, at, terms, request).await.unwrap().value;
+    assert!(matches!(paused, BegunRevalidation::Paused { .. }), "{paused:?}");
+
+    // What went with a lost reply does not come again: this step takes.
+    store.end_session(&key, HOUR, request).await.unwrap();
+    assert_eq!(twice!(proxy, store.take_grants(&key.subject)), []);
+}
+
+#[tokio::test]
+async fn each_step_of_a_logout_sent_again_answers_as_if_it_were_sent_once() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    let (alice, request) = (subject("alice").key(), RequestId::unique());
+    let [one, warm] = ["one", "warm"].map(|sid| Handle::of(&["sid", sid]));
+    let since = Timestamp::from_millis(1);
+    // Each script is known to the server, so that it is the reply which is lost and not a `NOSCRIPT`.
+    store.join_logout(&warm, &alice, since, HOUR).await.unwrap();
+    store.log_out_handle(&warm).await.unwrap();
+    store.log_out_subject(&subject("warm").key(), &Scope::All, request).await.unwrap();
+    store.spend_once(&digest("warm"), HOUR, request).await.unwrap();
+    store.was_spent(&digest("warm")).await.unwrap();
+
+    assert!(twice!(proxy, store.join_logout(&one, &alice, since, HOUR)));
+    assert_eq!(twice!(proxy, store.log_out_handle(&one)), [alice]);
+    twice!(proxy, store.log_out_subject(&alice, &Scope::All, request));
+    assert_eq!(find(&store, "alice").await.binding.endings, 1);
+    assert!(twice!(proxy, store.spend_once(&digest("jti"), HOUR, request)));
+    assert!(twice!(proxy, store.was_spent(&digest("jti"))));
+}
+
+#[tokio::test]
 async fn a_page_of_standings_survives_a_connection_that_breaks() {
     let (_server, proxy, store) = behind_a_proxy().await;
     store.list_standings(None, 10).await.unwrap();
@@ -389,17 +447,87 @@ async fn a_block_goes_without_a_trace(store: &Store, claimed: impl Fn(&str) -> i
     assert_eq!(claimed("nobodys"), -2, "nothing is left of it");
 }
 
+fn near(ms: i64, expected: Duration) -> bool {
+    let expected = i64::try_from(expected.as_millis()).unwrap();
+    // A limit's end is rounded up to the next millisecond.
+    (expected - 5000..=expected + 1).contains(&ms)
+}
+
+#[tokio::test]
+async fn what_is_there_for_revalidations_and_logouts_goes_away() {
+    let server = RedisServer::start();
+    let store = &redis_store(&server.url()).await;
+    let is_near = |key: &str, expected| near(server.ask::<i64>(&["PTTL", key]), expected);
+    let (key, sid) = (session_key("carol", "one"), Handle::of(&["sid"]));
+    let (grants, logouts) = (
+        format!("vestibule:grants:{{{}}}", key.subject),
+        format!("vestibule:logouts:{{{}}}", key.subject),
+    );
+    let opened = open(store, &granted("carol", "one")).await;
+    assert!(is_near(&grants, 2 * HOUR), "as long as the session can last");
+    let shorter = NewSession { lifetime: HOUR, ..granted("carol", "two") };
+    open(store, &NewSession { found: find(store, "carol").await, ..shorter }).await;
+    assert!(is_near(&grants, 2 * HOUR), "one that ends earlier shortens nothing");
+    let request = RequestId::unique();
+    store.begin_revalidation(&key, opened.since, (HOUR, HOUR), request).await.unwrap();
+    store.keep_grant(&key, request, "rotated").await.unwrap();
+    assert!(is_near(&grants, 2 * HOUR));
+
+    let handle = format!("vestibule:handle:{{{sid}}}");
+    for (keep, longest) in [(HOUR / 2, HOUR / 2), (HOUR, HOUR), (HOUR / 2, HOUR)] {
+        store.join_logout(&sid, &key.subject, opened.since, keep).await.unwrap();
+        assert!(is_near(&handle, longest), "{keep:?}");
+    }
+    store.log_out_handle(&sid).await.unwrap();
+    assert!(is_near(&handle, HOUR), "a mark shortens nothing");
+    let unknown = Handle::of(&["another"]);
+    store.log_out_handle(&unknown).await.unwrap();
+    assert!(is_near(&format!("vestibule:handle:{{{unknown}}}"), Store::LOGIN_PATIENCE));
+    let scope = Scope::Session { sid, nameless: true };
+    store.log_out_subject(&key.subject, &scope, RequestId::unique()).await.unwrap();
+    assert!(is_near(&logouts, Store::LOGIN_PATIENCE));
+    let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
+    assert!(is_near(&session, Duration::from_mins(1)));
+    store.spend_once(&digest("jti"), HOUR / 3, request).await.unwrap();
+    assert!(is_near(&format!("vestibule:spent:{}", digest("jti")), HOUR / 3));
+    let kinds = ["subject", "standing", "grants", "logouts", "spent"].len();
+    let all = server.ask::<Vec<String>>(&["KEYS", "*"]).len();
+    assert_eq!(
+        all,
+        kinds + 2 + 2,
+        "with two sessions and two handles; none is left out of this test"
+    );
+}
+
+#[tokio::test]
+async fn what_a_logout_leaves_is_no_more_than_logouts_of_the_last_minutes() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    let alice = subject("alice").key();
+    let logouts = format!("vestibule:logouts:{{{alice}}}");
+    let marks = || server.ask::<Vec<String>>(&["ZRANGE", &logouts, "0", "-1"]).len();
+    for number in 0..10 {
+        let sid = Handle::of(&[&number.to_string()]);
+        let scope = Scope::Session { sid, nameless: false };
+        store.log_out_subject(&alice, &scope, RequestId::unique()).await.unwrap();
+    }
+    assert_eq!(marks(), 20, "each with its request");
+    let (seconds, _): (u64, u64) = server.ask(&["TIME"]);
+    let then = (seconds - 16 * 60) * 1000;
+    for mark in server.ask::<Vec<String>>(&["ZRANGE", &logouts, "0", "15"]) {
+        server.ask::<i64>(&["ZADD", &logouts, &then.to_string(), &mark]);
+    }
+
+    store.log_out_subject(&alice, &Scope::All, RequestId::unique()).await.unwrap();
+
+    assert_eq!(marks(), 6);
+}
+
 #[tokio::test]
 async fn what_may_go_away_does_and_what_must_stay_stays() {
     let server = RedisServer::start();
     let store = redis_store(&server.url()).await;
     let life = |key: String| server.ask::<i64>(&["PTTL", &key]);
-    let near = |ms: i64, expected: Duration| {
-        let expected = i64::try_from(expected.as_millis()).unwrap();
-        // A limit's end is rounded up to the next millisecond.
-        (expected - 5000..=expected + 1).contains(&ms)
-    };
-
     let login =
         NewLogin { provider: provider("corp"), binding: digest("b"), return_to: "/".to_owned() };
     store.begin_login(&digest("state"), &login).await.unwrap();
@@ -522,6 +650,21 @@ async fn a_session_whose_standing_was_lost_is_over() {
     assert_eq!(store.list_sessions(&key, HOUR).await.unwrap().value, None);
 }
 
+#[tokio::test]
+async fn a_session_whose_grant_was_lost_cannot_be_asked_about_any_more() {
+    let server = RedisServer::start();
+    let store = redis_store(&server.url()).await;
+    let (key, request) = (session_key("alice", "one"), RequestId::unique());
+    let opened = open(&store, &granted("alice", "one")).await;
+
+    server.ask::<i64>(&["DEL", &format!("vestibule:grants:{{{}}}", key.subject)]);
+
+    let begun = store.begin_revalidation(&key, opened.since, (HOUR, HOUR), request).await.unwrap();
+    assert_eq!(begun.value, BegunRevalidation::Done);
+    let (session, ..) = store.read_session(&key, HOUR).await.unwrap().value.unwrap();
+    assert_eq!(session, Session { asked: None, ..opened }, "nobody asks again and again");
+}
+
 /// A failover to a server whose clock is behind: everything kept is from a minute ahead.
 #[tokio::test]
 async fn endings_and_denials_count_alike_when_the_clock_is_set_back() {
@@ -632,7 +775,11 @@ async fn a_key_that_somebody_else_wrote_is_an_error_that_says_so() {
     let spoil = |words: &[&str]| drop(server.ask::<redis::Value>(words));
     let read = || async { store.use_session(&key, &AT_EASE, RequestId::unique()).await };
 
-    for (field, junk) in [("c", "x 0 alice"), ("c", "1 1 0 alice"), ("l", "x"), ("e", "x")] {
+    spoil(&["HSET", &session, "v", "1"]);
+    assert!(read().await.is_ok());
+    for (field, junk) in
+        [("v", "x"), ("v", "1 r"), ("c", "x 0 alice"), ("c", "1 1 0 alice"), ("l", "x"), ("e", "x")]
+    {
         let kept: String = server.ask(&["HGET", &session, field]);
         spoil(&["HSET", &session, field, junk]);
         let answer = read().await;

@@ -34,7 +34,8 @@ pub(super) type SessionRow = (
     Option<&'static str>,
     (&'static str, &'static str, Holder),
 );
-/// The request that asks now, and until when it may, ms, 0 once it is done; `-` instead of a request when nobody asks until then.
+/// The request that asks now, and until when it may, ms; `-` instead of a request when nobody asks until then; 0 instead of a moment
+/// when it was the last to ask; empty for none.
 type Holder = (&'static str, u64);
 /// When the row is over; the grant, sealed.
 pub(super) type Grant = (u64, &'static str);

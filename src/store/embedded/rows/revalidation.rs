@@ -54,8 +54,8 @@ impl Rows<'_> {
         request: RequestId,
         sealed: &str,
     ) -> Result<bool, Trouble> {
-        match self.asked_about(key, request)? {
-            Some(kept) if kept.holder.1 != 0 => {
+        match self.asked_about(key)? {
+            Some(kept) if kept.is_held_by(request) => {
                 self.write_grant(&session_name(key), &kept, sealed)?;
                 Ok(true)
             }
@@ -69,12 +69,21 @@ impl Rows<'_> {
         request: RequestId,
         revalidated: &Revalidated,
     ) -> Result<bool, Trouble> {
-        let Some(mut kept) = self.asked_about(key, request)? else { return Ok(false) };
-        if kept.holder.1 == 0 {
-            return Ok(true);
+        let Some(mut kept) = self.asked_about(key)? else { return Ok(false) };
+        let asked = revalidated.asked;
+        // Nobody else asked at the same moment, for that would have been under this request's hold: a moment that is there is its own.
+        let is_done = match asked {
+            None => kept.holder == (request.to_string(), 0),
+            Some(_) => kept.holder.0.is_empty() && kept.session.asked == asked,
+        };
+        if is_done || !kept.is_held_by(request) {
+            return Ok(is_done);
         }
-        kept.holder.1 = 0;
-        kept.session.asked = revalidated.asked;
+        kept.holder = match asked {
+            None => (request.to_string(), 0),
+            Some(_) => (String::new(), 0),
+        };
+        kept.session.asked = asked;
         self.rewrite(&session_name(key), &kept)?;
         if let Some(new) = &revalidated.standing
             && !self.denies(new, revalidated.obtained)?
@@ -92,7 +101,7 @@ impl Rows<'_> {
     ) -> Result<(), Trouble> {
         let name = session_name(key);
         let Some(mut kept) = self.kept(&name)? else { return Ok(()) };
-        if kept.holder.0 != request.to_string() || kept.holder.1 == 0 {
+        if !kept.is_held_by(request) {
             return Ok(());
         }
         kept.holder = (NOBODY.to_owned(), self.ms().saturating_add(millis(pause)));
@@ -143,13 +152,19 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The session, if `request` has it or had it last, and it lives. How long it has lain idle was asked when the request took it.
-    fn asked_about(&self, key: &SessionKey, request: RequestId) -> Result<Option<Kept>, Trouble> {
+    /// The session, if it lives. How long it has lain idle was asked when somebody took it.
+    fn asked_about(&self, key: &SessionKey) -> Result<Option<Kept>, Trouble> {
         let Some(kept) = self.kept(&session_name(key))? else { return Ok(None) };
-        let lives = kept.ended_by.is_none() && self.ms() < kept.session.ends.as_millis();
-        if kept.holder.0 != request.to_string() || !lives {
+        if kept.ended_by.is_some() || self.ms() >= kept.session.ends.as_millis() {
             return Ok(None);
         }
         Ok(self.standing_under(key, &kept, |_| Ok(()))?.map(|()| kept))
+    }
+}
+
+impl Kept {
+    /// Whether `request` is the one that asks the provider about it.
+    fn is_held_by(&self, request: RequestId) -> bool {
+        self.holder.1 != 0 && self.holder.0 == request.to_string()
     }
 }

@@ -22,24 +22,28 @@ assert(#KEYS == 3 and (#ARGV == 2 or #ARGV == 10), 'finish_revalidation.lua take
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local kept = redis.call('HMGET', KEYS[1], 'e', 'c', 'p', 'w')
+local kept = redis.call('HMGET', KEYS[1], 'e', 'c', 'p', 'w', 'v')
 if not kept[1] or ms >= tonumber(kept[1]) then
   return {ms, 0}
 end
-local holder, till = string.match(kept[4] or '', '^(%S+) (%d+)$')
 local subject = redis.call('GET', KEYS[2]) or ''
-if holder ~= ARGV[1] or redis.call('HEXISTS', KEYS[3], kept[3]) == 0
-  or string.sub(kept[2], -#subject - 1) ~= ' ' .. subject then
+if redis.call('HEXISTS', KEYS[3], kept[3]) == 0 or string.sub(kept[2], -#subject - 1) ~= ' ' .. subject then
   return {ms, 0}
-elseif till == '0' then
+end
+local holder, till = string.match(kept[4] or '', '^(%S+) (%d+)$')
+-- Nobody else asked at the same moment, for that would have been under this request's hold: a moment that is there is its own.
+if holder == ARGV[1] and till == '0' or not holder and kept[5] == ARGV[2] then
   return {ms, 1}
+elseif holder ~= ARGV[1] then
+  return {ms, 0}
 end
 
-redis.call('HSET', KEYS[1], 'w', ARGV[1] .. ' 0')
 if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], 'v')
+  redis.call('HSET', KEYS[1], 'w', ARGV[1] .. ' 0')
 else
   redis.call('HSET', KEYS[1], 'v', ARGV[2])
+  redis.call('HDEL', KEYS[1], 'w')
 end
 if #ARGV == 2 then
   return {ms, 1}

@@ -24,7 +24,7 @@
 --      16 [int]    how long an ended session stays as a tombstone, ms
 --      17 [int]    when the login began, ms
 --      18 [string] handle of the provider's sid; empty when there is none
---      19 [string] how the provider can be asked again; empty when it cannot
+--      19 [string] how the provider can be asked again: r, or until when by userinfo, ms; empty when it cannot
 --      20 [string] grant, sealed; empty when there is none
 --
 -- Returns {ms of the store's clock, 1, card, provider, last used ms, ends ms, asked or nil}; {ms, 0} when since the caller looked the
@@ -93,7 +93,8 @@ local ends = ms + ARGV[4]
 local over = math.min(ends, ms + ARGV[5])
 local card = string.format('%.0f %s', ms, ARGV[2])
 redis.call('HSET', KEYS[1], 'e', ends, 'c', card, 'p', ARGV[8], 'l', ms, 'd', ARGV[14])
-local asked = ARGV[19] ~= '' and string.format('%.0f %s', ms, ARGV[19])
+local way = ARGV[19]
+local asked = way ~= '' and string.format('%.0f', ms) .. (way == 'r' and '' or ' ' .. way)
 if asked then
   redis.call('HSET', KEYS[1], 'v', asked)
 end
