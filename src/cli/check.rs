@@ -102,8 +102,12 @@ fn ends(config: &Config) -> Vec<(Duration, String)> {
         let session = login.max_age.min(config.session.absolute);
         ends.push((session, format!("after {name} let somebody go, counted from their login")));
         if !(login.bearers.audiences.is_empty() && config.clients.is_empty()) {
-            let bearer = login.bearers.max_age + LEEWAY + ttl;
-            ends.push((bearer, format!("after {name} let somebody go who brings its tokens")));
+            // A JWT's age, or what was said of an opaque token.
+            let bearer = (login.bearers.max_age + LEEWAY).max(login.bearers.keep_answers);
+            ends.push((
+                bearer + ttl,
+                format!("after {name} let somebody go who brings its tokens"),
+            ));
         }
     }
     ends

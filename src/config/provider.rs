@@ -27,9 +27,9 @@ use crate::oidc::{self, Algorithm, ClientAuth};
 /// - `scopes`: what we ask for. Default `openid`, `profile`, `email`.
 /// - `subject_claim`: the claim that names a subject. Default `sub`. Changed later, everybody is somebody new.
 /// - `algorithms`: the signature algorithms that count. Default `RS256`, `ES256`, `EdDSA`, `PS256`.
-/// - `bearer_audiences`: whose tokens `POST /token` accepts as `Authorization: Bearer`, by their `aud`. Default none. Too many, and
-///   what somebody gave to another service counts here.
-/// - `bearer_max_age`: how long ago such a token may have been issued. Default `10m`, from 1 minute to 24 hours. Too long, and somebody
+/// - `bearer_audiences`: whose tokens `POST /token` accepts as `Authorization: Bearer`, by their `aud`; opaque ones only while no other
+///   provider has it. Default none. Too many, and what somebody gave to another service counts here.
+/// - `bearer_max_age`: how long ago such a JWT may have been issued. Default `10m`, from 1 minute to 24 hours. Too long, and somebody
 ///   whom the company let go stays; too short, and whoever fetches a token rarely is refused.
 /// - `max_age`: how long after a login tokens may be minted. Default `8h`, from 5 minutes to 400 days. Too long, and somebody whom
 ///   the company let go stays; too short, and everybody signs in again all day.
@@ -76,7 +76,11 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     Some(Settings {
         policy: policy?,
         max_age: max_age?,
-        bearers: Bearers { audiences: audiences?, max_age: bearer_max_age? },
+        bearers: Bearers {
+            audiences: audiences?,
+            max_age: bearer_max_age?,
+            keep_answers: Duration::from_mins(5),
+        },
         provider: oidc::Settings {
             title: title?.unwrap_or_else(|| name.as_str().to_owned()),
             name,

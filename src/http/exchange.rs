@@ -15,7 +15,7 @@ use serde::Serialize;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use crate::login::Client;
+use crate::login::{Bringer, Client};
 use crate::mint::Minted;
 
 use super::App;
@@ -32,12 +32,13 @@ const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
-/// What a subject token may be called (RFC 8693 §3). All are JWTs here.
-const SUBJECT_TOKEN_TYPES: [&str; 3] = [
-    JWT,
-    "urn:ietf:params:oauth:token-type:access_token",
-    "urn:ietf:params:oauth:token-type:id_token",
-];
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// What a subject token may be called (RFC 8693 §3).
+const SUBJECT_TOKEN_TYPES: [&str; 3] =
+    [JWT, ACCESS_TOKEN, "urn:ietf:params:oauth:token-type:id_token"];
 
 /// The parameters that count, each at most once (RFC 6749 §3.2).
 #[derive(Default)]
@@ -52,6 +53,8 @@ struct Form {
     names_target: bool,
     client_id: Option<String>,
     client_secret: Option<SecretString>,
+    client_assertion_type: Option<String>,
+    client_assertion: Option<SecretString>,
 }
 
 /// RFC 8693 §2.2.1; `identity` is our extension.
@@ -77,7 +80,7 @@ pub(super) async fn exchange(
         app.origins.demand(&head.headers)?;
     }
     let form = Form::read(&head.headers, body).await?;
-    let client = client(&app, &head.headers, &form)?;
+    let client = client(&app, &head.headers, &form).await?;
     match form.grant_type.as_deref() {
         Some(EXCHANGE) => {}
         Some(_) => return Err(Problem::new(Code::UnsupportedGrantType, "grant type")),
@@ -99,7 +102,8 @@ pub(super) async fn exchange(
     }
     let raw_token = form.subject_token.ok_or(of("no subject_token"))?;
 
-    let vouched = app.rooms.login.vouch(&raw_token, Some(client)).await?;
+    let bringer = Bringer::Client { client, may_be_opaque: named == ACCESS_TOKEN };
+    let vouched = app.rooms.login.vouch(&raw_token, bringer).await?;
     let Minted { identity, token } = app.rooms.mint.mint_for(vouched).await?;
     #[expect(clippy::disallowed_methods, reason = "the token goes to whom the client acts for")]
     let access_token = token.jwt.expose_secret();
@@ -145,6 +149,8 @@ impl Form {
                 }
                 "client_id" => form.client_id.replace(value).is_some(),
                 "client_secret" => form.client_secret.replace(value.into()).is_some(),
+                "client_assertion_type" => form.client_assertion_type.replace(value).is_some(),
+                "client_assertion" => form.client_assertion.replace(value.into()).is_some(),
                 _ => false,
             };
             if stood_before {
@@ -155,33 +161,44 @@ impl Form {
     }
 }
 
-/// The client that asks, by its secret in the header or in the form, never in both (RFC 6749 §2.3.1).
+/// The client that asks: by its secret in the header or in the form, or by an assertion, never in two of these ways (RFC 6749 §2.3).
 ///
 /// # Errors
 ///
-/// `invalid_client` when it is none, or that is not its secret; `invalid_request` when it authenticates in both ways.
-fn client<'a>(app: &'a App, headers: &HeaderMap, form: &Form) -> Result<&'a Client, Problem> {
+/// `invalid_client` when it is none, or does not prove it; `invalid_request` when it authenticates in two ways; `store_unavailable` when
+/// nobody knows whether its assertion is spent.
+async fn client<'a>(app: &'a App, headers: &HeaderMap, form: &Form) -> Result<&'a Client, Problem> {
     let unknown = |cause| Problem::new(Code::InvalidClient, cause);
+    let malformed = |cause| Problem::new(Code::InvalidRequest, cause);
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let by_header = match (lines.next(), lines.next()) {
         (None, _) => None,
         (Some(line), None) => Some(basic(line.as_bytes()).ok_or(unknown("scheme"))?),
-        _ => return Err(Problem::new(Code::InvalidRequest, "two authorizations")),
+        _ => return Err(malformed("two authorizations")),
     };
-    let (id, secret) = match (by_header, &form.client_secret) {
-        (Some(_), Some(_)) => {
-            return Err(Problem::new(Code::InvalidRequest, "two authentications"));
+    let by_assertion = form.client_assertion_type.is_some() || form.client_assertion.is_some();
+    let (id, secret) = match (by_header, &form.client_secret, by_assertion) {
+        (Some(_), Some(_), _) | (Some(_), _, true) | (_, Some(_), true) => {
+            return Err(malformed("two authentications"));
         }
-        (Some((id, _)), None) if form.client_id.as_ref().is_some_and(|named| *named != id) => {
-            return Err(Problem::new(Code::InvalidRequest, "two clients"));
+        (Some((id, _)), ..) if form.client_id.as_ref().is_some_and(|named| *named != id) => {
+            return Err(malformed("two clients"));
         }
-        (Some(by_header), None) => by_header,
-        (None, Some(secret)) => {
+        (Some(by_header), ..) => by_header,
+        (None, Some(secret), _) => {
             (form.client_id.clone().ok_or(unknown("no client_id"))?, secret.clone())
         }
-        (None, None) => return Err(unknown("no authentication")),
+        (None, None, true) => {
+            if form.client_assertion_type.as_deref() != Some(JWT_BEARER) {
+                return Err(unknown("client_assertion_type"));
+            }
+            let assertion = form.client_assertion.as_ref().ok_or(unknown("no assertion"))?;
+            let id = form.client_id.as_deref();
+            return Ok(app.rooms.login.client_by_assertion(assertion, id).await?);
+        }
+        (None, None, false) => return Err(unknown("no authentication")),
     };
-    app.rooms.login.client(&id, &secret).ok_or(unknown("credentials"))
+    app.rooms.login.client_by_secret(&id, &secret).ok_or(unknown("credentials"))
 }
 
 /// Id and secret of a `Basic` header, each form-encoded before (RFC 6749 §2.3.1).

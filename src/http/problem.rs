@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::ids::Reference;
 use crate::limits::LimitError;
-use crate::login::BearerError;
+use crate::login::{BearerError, ClientError};
 use crate::mint::{DenialCode, Denied, MintError};
 use crate::oidc::OidcError;
 use crate::sessions::SessionError;
@@ -88,7 +88,7 @@ impl Code {
             Self::InvalidRequest => face("invalid_request", StatusCode::BAD_REQUEST,
                 "That request makes no sense here", "Begin again from the sign-in page, in one browser, with cookies allowed."),
             Self::InvalidClient => face("invalid_client", StatusCode::UNAUTHORIZED,
-                "No such client, or another secret", "Authenticate as a configured client, by client_secret_basic or client_secret_post."),
+                "No such client, or no proof of it", "Authenticate as a configured client, by client_secret_basic, client_secret_post or private_key_jwt."),
             Self::InvalidTarget => face("invalid_target", StatusCode::BAD_REQUEST,
                 "Tokens from here are for one service", "Leave out audience and resource."),
             Self::UnsupportedGrantType => face("unsupported_grant_type", StatusCode::BAD_REQUEST,
@@ -380,7 +380,7 @@ impl From<MintError> for Problem {
 
 /// Whether anybody can make up a token that fails this check: the others are made of what a provider has signed.
 fn is_forgeable(check: &str) -> bool {
-    ["format", "size", "algorithm", "crit", "typ", "key", "signature"].contains(&check)
+    ["format", "size", "algorithm", "crit", "typ", "key", "signature", "active"].contains(&check)
 }
 
 impl From<BearerError> for Problem {
@@ -388,6 +388,8 @@ impl From<BearerError> for Problem {
         match error {
             // Anybody can send these, as often as they like: they get no line in the log.
             BearerError::NotOurs => Self::new(Code::InvalidToken, "not ours"),
+            BearerError::Ambiguous => Self::new(Code::InvalidToken, "several providers"),
+            BearerError::NotIntrospected => Self::new(Code::InvalidToken, "no introspection"),
             BearerError::Provider(OidcError::Untrusted { check, .. }) if is_forgeable(check) => {
                 Self::new(Code::InvalidToken, check)
             }
@@ -395,6 +397,26 @@ impl From<BearerError> for Problem {
                 Self::new(Code::InvalidToken, check).because(error)
             }
             BearerError::Provider(error) => error.into(),
+            BearerError::Limit(error) => error.into(),
+            BearerError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClientError> for Problem {
+    fn from(error: ClientError) -> Self {
+        match error {
+            // Anybody can send these, as often as they like: they get no line in the log.
+            ClientError::Unknown => Self::new(Code::InvalidClient, "credentials"),
+            ClientError::Untrusted(OidcError::Untrusted { check, .. }) if is_forgeable(check) => {
+                Self::new(Code::InvalidClient, check)
+            }
+            ClientError::Untrusted(OidcError::Untrusted { check, .. }) => {
+                Self::new(Code::InvalidClient, check).because(error)
+            }
+            ClientError::Untrusted(error) => error.into(),
+            ClientError::Spent => Self::new(Code::InvalidClient, "assertion spent").because(error),
+            ClientError::Store(error) => error.into(),
         }
     }
 }

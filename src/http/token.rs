@@ -1,24 +1,27 @@
 //! `POST /token`: a fresh access token for whoever proves to be somebody.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+use crate::login::Bringer;
 use crate::mint::Minted;
 
 use super::problem::{Code, Problem};
-use super::{App, session};
+use super::{App, forwarded, session};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Mints a token on the caller's session: one round trip to the store.
 pub(super) async fn mint(
     State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     // Whole, because an extractor of headers would copy them.
     request: Request,
 ) -> Result<Response, Problem> {
@@ -28,7 +31,8 @@ pub(super) async fn mint(
     }
     let Minted { identity, token } = match bearer(headers)? {
         Some(raw_token) => {
-            let vouched = app.rooms.login.vouch(&raw_token, None).await?;
+            let address = forwarded::client(peer, headers, &app.trusted_proxies);
+            let vouched = app.rooms.login.vouch(&raw_token, Bringer::Bearer { address }).await?;
             app.rooms.mint.mint_for(vouched).await?
         }
         None => app.rooms.mint.mint(&session::proof(&app, headers)?.key()).await?,

@@ -23,8 +23,8 @@ use crate::oidc::{AuthorizationRequest, Claims, OidcError, Provider, Redemption}
 use crate::policy::Policy;
 use crate::store::{NewLogin, Store, StoreError, TakenLogin};
 
-pub use bearer::{BearerError, Bearers, Vouched};
-pub use client::Client;
+pub use bearer::{BearerError, Bearers, Bringer, Vouched};
+pub use client::{Client, ClientError, Credentials};
 
 /// One provider that people log in at, and how long its word counts.
 #[derive(Clone, Debug)]

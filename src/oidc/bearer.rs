@@ -21,12 +21,12 @@ pub struct UnverifiedOrigin {
     /// Who it says has issued it.
     #[serde(rename = "iss")]
     pub issuer: String,
-    #[serde(rename = "aud")]
+    #[serde(rename = "aud", default)]
     audiences: Value,
 }
 
 impl UnverifiedOrigin {
-    /// Reads it out of a JWT; `None` when that is none, or does not say.
+    /// Reads it out of a JWT, or of what only looks like one; `None` when it does not say who has issued it.
     pub fn of(raw_token: &SecretString) -> Option<Self> {
         #[expect(
             clippy::disallowed_methods,
@@ -35,7 +35,7 @@ impl UnverifiedOrigin {
         let raw_token = raw_token.expose_secret();
         let mut parts = raw_token.split('.');
         let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || payload.len() / 4 * 3 > LARGEST_DOCUMENT {
+        if payload.len() / 4 * 3 > LARGEST_DOCUMENT {
             return None;
         }
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
@@ -49,38 +49,67 @@ impl UnverifiedOrigin {
 
 /// Claims that the provider vouches for, so far as their dates are good, which are yet to be judged.
 #[derive(Debug)]
-pub struct Undated(Claims);
+pub struct Undated {
+    claims: Claims,
+    vouched: Vouched,
+}
+
+/// How the provider vouches for claims, and so which dates they must have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Vouched {
+    /// It signed them once.
+    ByItsSignature,
+    /// It was asked a moment ago.
+    ByItsAnswer,
+}
 
 impl Undated {
+    pub(super) const fn new(claims: Claims, vouched: Vouched) -> Self {
+        Self { claims, vouched }
+    }
+
     /// The issuer as the token names it.
     pub fn issuer(&self) -> &str {
-        &self.0.issuer
+        &self.claims.issuer
     }
 
     /// The claims, to find out whom they mean. What they are worth is known after [`Undated::dated`].
     pub fn unjudged(&self) -> &Map<String, Value> {
-        &self.0.document
+        &self.claims.document
     }
 
-    /// The claims, if the token is valid at `now`, and was issued at most `max_age` ago, give or take a minute.
+    /// The claims, if the token is valid at `now`; of one that the provider signed, if it was issued at most `max_age` ago, give or take
+    /// a minute.
     ///
     /// # Errors
     ///
-    /// [`OidcError::Untrusted`] of `exp`, `iat` or `nbf` when one of them is missing (`nbf` may), no date, or too far off; of
-    /// `age` when the token is older than that. No other.
+    /// [`OidcError::Untrusted`] of `exp`, `iat` or `nbf` when one of them is missing (`nbf` may, and of an introspected token each), no
+    /// date, or too far off; of `age` when the token is older than that. No other.
     pub fn dated(self, now: Timestamp, max_age: Duration) -> Result<Claims, OidcError> {
-        let claims = &self.0.document;
-        if date(claims, "exp")?.is_none() {
-            return Err(untrusted("exp", "a date", "none"));
+        let Self { claims, vouched } = self;
+        check_dates(&claims.document, now)?;
+        if matches!(vouched, Vouched::ByItsSignature) {
+            check_age(&claims.document, now, max_age)?;
         }
-        let issued = date(claims, "iat")?.ok_or_else(|| untrusted("iat", "a date", "none"))?;
-        check_dates(claims, now)?;
-        if now >= issued.plus(max_age).plus(LEEWAY) {
-            let limit = format!("issued at most {} s ago", max_age.as_secs());
-            return Err(untrusted("age", limit, issued.to_string()));
-        }
-        Ok(self.0)
+        Ok(claims)
     }
+}
+
+/// It says until when it counts, and was issued at most `max_age` before `now`, give or take a minute.
+fn check_age(
+    claims: &Map<String, Value>,
+    now: Timestamp,
+    max_age: Duration,
+) -> Result<(), OidcError> {
+    if date(claims, "exp")?.is_none() {
+        return Err(untrusted("exp", "a date", "none"));
+    }
+    let issued = date(claims, "iat")?.ok_or_else(|| untrusted("iat", "a date", "none"))?;
+    if now >= issued.plus(max_age).plus(LEEWAY) {
+        let limit = format!("issued at most {} s ago", max_age.as_secs());
+        return Err(untrusted("age", limit, issued.to_string()));
+    }
+    Ok(())
 }
 
 impl Provider {
@@ -111,22 +140,23 @@ impl Provider {
         }
         check_subject(&document)?;
         super::forget_login(&mut document);
-        Ok(Undated(Claims { issuer: issuer.text().to_owned(), document }))
+        let claims = Claims { issuer: issuer.text().to_owned(), document };
+        Ok(Undated::new(claims, Vouched::ByItsSignature))
     }
 }
 
-/// `sub` is there, and is not the client that the token was given to: a machine that is called as a person is would be that person
+/// Its `sub`, which is not the client that the token was given to: a machine that is called as a person is would be that person
 /// (RFC 9068 §5).
-fn check_subject(claims: &Map<String, Value>) -> Result<(), OidcError> {
+pub(super) fn check_subject(claims: &Map<String, Value>) -> Result<&str, OidcError> {
     let subject = match claims.get("sub") {
-        Some(Value::String(subject)) if !subject.trim().is_empty() => subject,
+        Some(Value::String(subject)) if !subject.trim().is_empty() => subject.as_str(),
         other => return Err(untrusted("sub", "a string that is not empty", kind(other))),
     };
-    let is_client = |name| claims.get(name).is_some_and(|client| client == subject.as_str());
+    let is_client = |name| claims.get(name).is_some_and(|client| client == subject);
     // Entra ID says so in a claim of its own, for its clients have other subjects.
     let is_app = claims.get("idtyp").is_some_and(|kind| kind == "app");
     if ["client_id", "azp"].into_iter().any(is_client) || is_app {
         return Err(untrusted("sub", "a person", "a client"));
     }
-    Ok(())
+    Ok(subject)
 }

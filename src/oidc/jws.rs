@@ -117,6 +117,8 @@ pub(super) enum Typ {
     Bearer,
     /// A logout token (OpenID Connect Back-Channel Logout §2.4), or a plain JWT, as its older drafts have it.
     Logout,
+    /// What a client signs to say that it is itself (RFC 7523), which may call itself so, or a plain JWT.
+    ClientAssertion,
 }
 
 impl Typ {
@@ -128,6 +130,7 @@ impl Typ {
             "jwt" | "jose" => true,
             "at+jwt" => matches!(self, Self::Bearer),
             "logout+jwt" => matches!(self, Self::Logout),
+            "client-authentication+jwt" => matches!(self, Self::ClientAssertion),
             _ => false,
         }
     }
@@ -137,6 +140,7 @@ impl Typ {
             Self::Jwt => "JWT or none",
             Self::Bearer => "at+jwt, JWT or none",
             Self::Logout => "logout+jwt, JWT or none",
+            Self::ClientAssertion => "client-authentication+jwt, JWT or none",
         }
     }
 }

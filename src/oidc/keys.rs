@@ -128,6 +128,14 @@ impl KeySet {
         Some(Self(keys.iter().filter_map(Key::read).take(MOST_KEYS).collect()))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many of them fit one of `algorithms` and sign for `issuer`, or for one of its tenants.
     pub(super) fn usable_under(&self, algorithms: &[Algorithm], issuer: &Issuer) -> usize {
         let fits = |key: &&Key| algorithms.iter().any(|algorithm| key.fits(*algorithm));

@@ -5,11 +5,13 @@
 //! §12.2. Does not own the login under way (`login`), where tokens are kept, nor what the claims are worth (`mint`).
 
 mod algorithm;
+mod assertion;
 mod bearer;
 mod client_auth;
 mod exchange;
 mod http;
 mod id_token;
+mod introspection;
 mod issuer;
 mod jws;
 mod keys;
@@ -35,9 +37,11 @@ use crate::clock::StoreTime;
 use crate::ids::{ProviderName, Secret256};
 
 pub use algorithm::Algorithm;
+pub use assertion::{Assertion, ClientKeys};
 pub use bearer::{Undated, UnverifiedOrigin};
 pub use client_auth::ClientAuth;
 pub use id_token::LEEWAY;
+pub use introspection::Question;
 pub use issuer::{TENANT, is_loopback, token_issuers};
 pub use logout::{Logout, UndatedLogout};
 pub use provider::Provider;
@@ -189,7 +193,7 @@ pub enum OidcError {
 }
 
 /// The names of all checks that an answer must pass.
-pub const CHECKS: [&str; 26] = [
+pub const CHECKS: [&str; 28] = [
     "response_issuer",
     "format",
     "algorithm",
@@ -213,6 +217,8 @@ pub const CHECKS: [&str; 26] = [
     "jti",
     "events",
     "cnf",
+    "active",
+    "token_type",
     "age",
     "userinfo_sub",
     "size",

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::client_auth::Credentials;
 use super::http::{Endpoint, Http};
+use super::introspection::Introspections;
 use super::issuer::Issuer;
 use super::jws::{Jws, Typ};
 use super::keys::Verdict;
@@ -37,6 +38,7 @@ pub struct Provider {
     pub(super) issuer: Issuer,
     pub(super) credentials: Credentials,
     pub(super) http: Http,
+    pub(super) introspections: Introspections,
     keeper: Keeper,
     failures: Vec<(&'static str, Counter)>,
 }
@@ -62,7 +64,8 @@ impl Provider {
             (cause, metrics.counter("vestibule_provider_failures_total", &labels))
         });
         let failures = failures.collect();
-        Ok(Self { settings, issuer, credentials, http, keeper: Keeper::default(), failures })
+        let (introspections, keeper) = (Introspections::default(), Keeper::default());
+        Ok(Self { settings, issuer, credentials, http, introspections, keeper, failures })
     }
 
     /// How this provider is met.

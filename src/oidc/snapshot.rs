@@ -153,7 +153,7 @@ impl Keeper {
         deadline: Instant,
     ) -> Result<Option<Known>, OidcError> {
         let wish = match typ {
-            Typ::Jwt => Wish::NewerKeys,
+            Typ::Jwt | Typ::ClientAssertion => Wish::NewerKeys,
             Typ::Bearer => Wish::BearersKeys,
             Typ::Logout => Wish::LogoutKeys,
         };

@@ -26,7 +26,7 @@ pub(super) struct Question<'a> {
 }
 
 /// Asks once, about whom the access token speaks for. `None` when the endpoint answers 401 or 403: access tokens that are meant for
-/// another audience are refused there, at each login alike, and the ID token stands alone.
+/// another audience are refused there, at each login alike, and what else is known of the person stands alone.
 ///
 /// Any other failure refuses the login: policies speak of claims that may stand in userinfo only, and somebody who is admitted
 /// without them while the provider is poorly may be taken for less, or more, than they are.

@@ -138,6 +138,21 @@ audiences = ["https://chat.example.com"]
 [[client]]
 id = "backend"
 secret = "canary"
+
+[[client]]
+id = "both"
+secret = "canary-0123456789"
+jwks = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+audiences = ["https://chat.example.com"]
+
+[[client]]
+id = "neither"
+audiences = ["https://chat.example.com"]
+
+[[client]]
+id = "private"
+jwks = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","d":"canary-0123456789"}]}'
+audiences = ["https://chat.example.com"]
 "#;
 
 #[test]

@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod assertions;
 mod attacks_a;
 mod audit;
 mod bearer;
@@ -33,6 +34,7 @@ mod lies;
 mod logins;
 mod logout_tokens;
 mod moves;
+mod opaque;
 mod operators;
 mod ops;
 mod outages;

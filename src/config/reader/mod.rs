@@ -46,12 +46,14 @@ enum Raw {
     Variable(String),
 }
 
-/// What stands in for a secret that is not at hand, one of each kind that there is: a password, a private key, bytes, a URL.
-const STAND_INS: [&str; 4] = [
+/// What stands in for a secret that is not at hand, one of each kind that there is: a password, a private key, bytes, a URL, and public
+/// keys, which are as far away as if they were secret. Nobody has the private one of these.
+const STAND_INS: [&str; 5] = [
     "stands-in-for-a-secret",
     "-----BEGIN PRIVATE KEY-----",
     "dGhpcyBzdGFuZHMgaW4gZm9yIGEgc2VhbGluZyBrZXk=",
     "redis://127.0.0.1",
+    r#"{"keys":[{"kty":"EC","crv":"P-256","x":"bfvWsuSTFx27PtHr5J0OB67eSW0Vvx2M0ee--mNkHYg","y":"d7Q2oR1lrETfgYcYv9U8ZPgnCSR8jwPF3R_mc4AYq1o"}]}"#,
 ];
 
 /// Whether every secret must be there.
@@ -375,7 +377,7 @@ impl<'a> Section<'_, 'a> {
         self.source.warnings.push(format!("{place} {what}"));
     }
 
-    fn missing<T>(&mut self, key: &str, mend: &str) -> Option<T> {
+    pub(super) fn missing<T>(&mut self, key: &str, mend: &str) -> Option<T> {
         if self.displaced { None } else { self.fault(key, "is missing", mend) }
     }
 

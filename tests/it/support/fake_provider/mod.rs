@@ -6,6 +6,7 @@
 //! refreshed ID token is the first one with new dates. What differs at a refresh only is told after the login.
 
 mod grants;
+mod introspection;
 mod keys;
 mod logout;
 mod server;
@@ -115,6 +116,7 @@ struct State {
     /// What was revoked.
     revoked: Vec<String>,
     signed_out: Vec<SignedOut>,
+    introspection: introspection::Introspection,
     secrets: Vec<String>,
 }
 
@@ -163,6 +165,7 @@ impl FakeProvider {
             access_tokens: HashMap::new(),
             revoked: Vec::new(),
             signed_out: Vec::new(),
+            introspection: introspection::Introspection::default(),
             secrets: Vec::new(),
         };
         let provider =
@@ -322,6 +325,11 @@ impl Provider {
         if self.has_tenants() {
             set(&mut metadata, "authorization_response_iss_parameter_supported", None);
         }
+        set(
+            &mut metadata,
+            "introspection_endpoint",
+            self.introspection_endpoint().map(Value::from),
+        );
         for twist in &self.state().twists {
             if let Twist::Metadata(name, value) = twist {
                 set(&mut metadata, name, value.clone());
@@ -461,7 +469,9 @@ impl Provider {
     /// Claims about whoever the access token speaks for, and whether they are a JWT.
     fn userinfo(&self, authorization: Option<&str>) -> Option<Result<Value, String>> {
         let state = self.state();
-        let subject = &state.login_of(authorization?.strip_prefix("Bearer ")?)?.subject;
+        let token = authorization?.strip_prefix("Bearer ")?;
+        let of_login = || state.login_of(token).map(|login| &login.subject);
+        let subject = state.introspection.subject_of(token).or_else(of_login)?;
         let mut claims = json!({
             "sub": subject,
             "name": capitalised(subject),

@@ -63,6 +63,7 @@ pub(super) fn router(provider: Arc<Provider>) -> Router {
         .route("/par", post(par))
         .route("/token", post(token))
         .route("/userinfo", get(userinfo))
+        .route("/introspect", post(introspect))
         .route("/revoke", post(revoke))
         .route("/end_session", get(end_session).post(end_session))
         .layer(middleware::from_fn_with_state(provider.clone(), count_and_twist))
@@ -82,6 +83,7 @@ async fn count_and_twist(
         "/par" => "par",
         "/token" => "token",
         "/userinfo" => "userinfo",
+        "/introspect" => "introspection",
         "/revoke" => "revocation",
         "/end_session" => "end_session",
         path if path.starts_with("/.well-known/oauth") => "oauth_metadata",
@@ -191,6 +193,18 @@ async fn end_session(State(provider): State<Arc<Provider>>, request: Request) ->
     match provider.end_session(head.method.as_str(), given) {
         Some(back) => Reply::redirect(303, back).into_response(),
         None => Reply::new(200, "text/html", "<p>You have signed out</p>").into_response(),
+    }
+}
+
+async fn introspect(
+    State(provider): State<Arc<Provider>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let authorization = authorization(&headers).map(str::to_owned);
+    match provider.introspect(parameters(&body), authorization).await {
+        Ok(answer) => json_reply(200, &answer),
+        Err(error) => json_reply(401, &json!({ "error": error })),
     }
 }
 
