@@ -20,6 +20,7 @@ mod mint;
 mod oidc;
 mod ops;
 mod policy;
+mod seal;
 mod service;
 mod sessions;
 mod store;

@@ -3,7 +3,6 @@
 //! Owns the order of building, the tasks that run beside the requests, and the end. Does not own sockets and signals: the caller
 //! does.
 
-use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use axum::Router;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +22,8 @@ use crate::limits::Limits;
 use crate::login::{self, Login};
 use crate::mint::{self, Judge, Mint};
 use crate::oidc::Provider;
-use crate::sessions::Sessions;
+use crate::seal::Seal;
+use crate::sessions::{self, Sessions, Terms};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::token::Signer;
@@ -84,6 +85,8 @@ pub struct Service {
     store: Arc<Store>,
     providers: Vec<Arc<Provider>>,
     metrics: Metrics,
+    /// What requests have left to be done.
+    tasks: TaskTracker,
     last_words: Duration,
 }
 
@@ -101,9 +104,11 @@ impl Service {
         let mut providers = Vec::new();
         let mut with_bearers = Vec::new();
         let mut judges = Vec::new();
-        let mut max_ages = HashMap::new();
+        let mut terms = Vec::new();
         let mut last_words = LAST_WORDS;
-        for login::Settings { provider, max_age, bearers, policy } in config.providers {
+        for settings in config.providers {
+            let login::Settings { provider, revalidate_after, grace, max_age, bearers, policy } =
+                settings;
             let name = provider.name.clone();
             last_words = last_words.max(provider.timeout + LAST_WORDS);
             let provider = Provider::new(provider, &metrics)
@@ -111,11 +116,14 @@ impl Service {
             let provider = Arc::new(provider);
             judges.push(Judge::new(provider.clone(), policy, &metrics));
             with_bearers.push((provider.clone(), bearers));
-            providers.push(provider);
-            max_ages.insert(name, max_age);
+            providers.push(provider.clone());
+            terms.push(Terms { provider, revalidate_after, grace, max_age });
         }
         let limit = config.limits.tokens;
-        let sessions = Arc::new(Sessions::new(store.clone(), config.session, max_ages, limit));
+        let tasks = TaskTracker::new();
+        let seal = Seal::new(&config.seal);
+        let session_rooms = sessions::Rooms { store: store.clone(), seal, tasks: tasks.clone() };
+        let sessions = Arc::new(Sessions::new(session_rooms, config.session, terms, limit));
         let limits = Limits::new(store.clone(), config.limits);
         let public_url = config.server.public_url.clone();
         let login = Login::new(with_bearers, config.clients, store.clone(), limits, public_url);
@@ -125,12 +133,14 @@ impl Service {
             sessions: sessions.clone(),
             denials: Denials::new(store.clone(), config.denials.clone()),
             signer: Signer::new(config.twilio),
+            tasks: tasks.clone(),
         };
-        let mint = Mint::new(judges, mint_rooms, config.mint);
-        let rooms = http::Rooms { login, sessions, mint };
+        let mint = Arc::new(Mint::new(judges, mint_rooms, config.mint));
+        let rooms = http::Rooms { login, sessions: sessions.clone(), mint };
         let ops_rooms = ops::Rooms {
             store: store.clone(),
             providers: providers.clone(),
+            sessions: sessions.clone(),
             metrics: metrics.clone(),
             denials: config.denials,
         };
@@ -140,6 +150,7 @@ impl Service {
             store,
             providers,
             metrics,
+            tasks,
             last_words,
         })
     }
@@ -155,6 +166,7 @@ impl Service {
         listeners: Listeners,
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
+        let left = self.tasks.clone();
         let tasks = Tasks::default();
         tasks.run_for_ever(async move { self.metrics.fold_for_ever().await });
         tasks.run_for_ever(async move { self.store.ended().await });
@@ -170,14 +182,18 @@ impl Service {
                 () = tasks.failed.cancelled() => true,
             };
             public_handle.graceful_shutdown(Some(self.last_words));
-            unasked
+            (unasked, Instant::now() + self.last_words)
         };
         let answering = async {
             let ended = public.await;
             ops_handle.graceful_shutdown(Some(Duration::from_secs(1)));
             ended
         };
-        let (unasked, public, ops) = tokio::join!(stopping, answering, ops);
+        let ((unasked, last), public, ops) = tokio::join!(stopping, answering, ops);
+        left.close();
+        // Tokens that were redeemed are to be kept, and a second is for what the last request left.
+        let last = last.max(Instant::now() + Duration::from_secs(1));
+        let _or_given_up = tokio::time::timeout_at(last, left.wait()).await;
         tasks.end().await;
         public.and(ops)?;
         if unasked { Err(ServeError::Task) } else { Ok(()) }

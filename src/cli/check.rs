@@ -94,13 +94,27 @@ fn ends(config: &Config) -> Vec<(Duration, String)> {
     let ttl = config.twilio.ttl;
     let mut ends = vec![(
         ttl,
-        "after somebody signed out or was blocked, or a restart with a policy that denies"
+        "after somebody signed out, here or at a provider that tells us, or was blocked, or a restart with a policy that denies"
             .to_owned(),
     )];
+    let is_sealed = !config.seal.keys.is_empty();
     for login in &config.providers {
         let name = &login.provider.name;
+        let asked = login.revalidate_after + ttl;
         let session = login.max_age.min(config.session.absolute);
-        ends.push((session, format!("after {name} let somebody go, counted from their login")));
+        let cannot = if is_sealed { " and cannot be asked again" } else { "" };
+        if is_sealed {
+            ends.push((
+                asked,
+                format!("after {name} let somebody go, where it can be asked again"),
+            ));
+            ends.push((
+                asked + login.grace,
+                format!("after {name} let somebody go and was not reached since"),
+            ));
+        }
+        let text = format!("after {name} let somebody go{cannot}, counted from their login");
+        ends.push((session, text));
         if !(login.bearers.audiences.is_empty() && config.clients.is_empty()) {
             // A JWT's age, or what was said of an opaque token.
             let bearer = (login.bearers.max_age + LEEWAY).max(login.bearers.keep_answers);

@@ -26,7 +26,7 @@ use toml::de::DeTable;
 
 pub use self::reader::Fault;
 use self::reader::{Notes, ReadFile, Secrets, Section};
-use crate::{denials, http, limits, login, mint, ops, sessions, telemetry, token};
+use crate::{denials, http, limits, login, mint, ops, seal, sessions, telemetry, token};
 
 /// Everything that a running service is told, checked, without a contradiction.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub(crate) ops: ops::Settings,
     /// `[store]`
     pub(crate) store: crate::store::Settings,
+    /// `[seal]`
+    pub(crate) seal: seal::Settings,
     /// `[session]`, what ends one.
     pub(crate) session: sessions::Settings,
     /// `[session]`, what is kept of people.
@@ -122,7 +124,7 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     let (listen, server) = root.within("server", server::read);
     let ops = root.within("ops", |ops| server::read_ops(ops, listen));
     let store = root.within("store", store::read);
-    root.within("seal", store::check_seal);
+    let seal = root.within("seal", store::read_seal);
     let (idle, session) = root.within("session", session::read);
     let twilio = root.within("twilio", |twilio| twilio::read(twilio, idle));
     let (mut before, mut ids) = (Vec::new(), Vec::new());
@@ -151,7 +153,8 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
         let policies = policies.map(|login| (&*login.policy, login.provider.issuer.as_str()));
         policy::warn(root, &policies.collect::<Vec<_>>());
     }
-    if let (Some(twilio), Some(providers)) = (&twilio, &providers) {
+    let asks_nobody = seal.as_ref().is_some_and(|seal| seal.keys.is_empty());
+    if let (Some(twilio), Some(providers), true) = (&twilio, &providers, asks_nobody) {
         let ends_early = |provider: &login::Settings| provider.max_age < twilio.ttl;
         for (place, _) in providers.iter().enumerate().filter(|(_, provider)| ends_early(provider))
         {
@@ -166,6 +169,7 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
         server: server?,
         ops: ops?,
         store: store?,
+        seal: seal?,
         session,
         mint,
         twilio: twilio?,

@@ -148,6 +148,9 @@ mod tests {
         public_url = "https://chat.example.com"
         [store]
         url = "redis://127.0.0.1"
+        [[seal.keys]]
+        id = "test"
+        key = "dGhpcnR5LXR3byBieXRlcywgb25lIGZvciBhbGwuLi4="
         [twilio]
         account_sid = "AC00000000000000000000000000000000"
         api_key_sid = "SK00000000000000000000000000000000"

@@ -31,8 +31,12 @@ use crate::oidc::{self, Algorithm, ClientAuth};
 ///   provider has it. Default none. Too many, and what somebody gave to another service counts here.
 /// - `bearer_max_age`: how long ago such a JWT may have been issued. Default `10m`, from 1 minute to 24 hours. Too long, and somebody
 ///   whom the company let go stays; too short, and whoever fetches a token rarely is refused.
-/// - `max_age`: how long after a login tokens may be minted. Default `8h`, from 5 minutes to 400 days. Too long, and somebody whom
-///   the company let go stays; too short, and everybody signs in again all day.
+/// - `revalidate_after`: how old claims may be at a token before the provider is asked again. Default `5m`, from 1 second to 24
+///   hours. Too long, and somebody whom the company let go stays; too short, and nearly each token waits for the provider.
+/// - `grace`: how much older they may be while the provider cannot be reached. Default `15m`, from `0s` to 24 hours. Too long, and
+///   whoever can keep the provider from answering keeps people in; too short, and its restart locks everybody out.
+/// - `max_age`: how long after a login tokens may be minted where the provider offers no way to ask again. Default `8h`, from 5
+///   minutes to 400 days. Too long, and somebody whom the company let go stays; too short, and everybody signs in again all day.
 /// - `timeout`: how long the provider may take over one step of a login, all its answers together. Default `15s`, from 1 second
 ///   to 1 minute. Too short, and slow providers never log anybody in; too long, and a hanging provider keeps people waiting.
 /// - `string_email_verified`: whether the string `"true"` says that an e-mail is verified, as Cognito sends it. Default `false`.
@@ -53,7 +57,7 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     let audiences = provider.list("bearer_audiences", &AUDIENCE, &[]);
     let bearer_max_age =
         provider.optional("bearer_max_age", &BEARER_MAX_AGE, Duration::from_mins(10));
-    let max_age = provider.optional("max_age", &MAX_AGE, Duration::from_hours(8));
+    let lives = lives(provider);
     let timeout = provider.optional("timeout", &TIMEOUT, Duration::from_secs(15));
     let string_email_verified = provider.switch("string_email_verified", false);
     let policy = provider.within("policy", |section| {
@@ -73,13 +77,16 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
     let Known { name, client_id, subject_claim, .. } = known;
     let name = name?;
     string_email_verified?;
+    let (revalidate_after, grace, max_age) = lives?;
     Some(Settings {
         policy: policy?,
-        max_age: max_age?,
+        revalidate_after,
+        grace,
+        max_age,
         bearers: Bearers {
             audiences: audiences?,
             max_age: bearer_max_age?,
-            keep_answers: Duration::from_mins(5),
+            keep_answers: revalidate_after,
         },
         provider: oidc::Settings {
             title: title?.unwrap_or_else(|| name.as_str().to_owned()),
@@ -94,6 +101,15 @@ pub(super) fn read(provider: &mut Section<'_, '_>, before: &mut Vec<Known>) -> O
             timeout: timeout?,
         },
     })
+}
+
+/// How far the provider's word goes: until it is asked again, while it is away, and where it cannot be asked.
+fn lives(provider: &mut Section<'_, '_>) -> Option<(Duration, Duration, Duration)> {
+    let revalidate_after =
+        provider.optional("revalidate_after", &REVALIDATE_AFTER, Duration::from_mins(5));
+    let grace = provider.optional("grace", &GRACE, Duration::from_mins(15));
+    let max_age = provider.optional("max_age", &MAX_AGE, Duration::from_hours(8));
+    Some((revalidate_after?, grace?, max_age?))
 }
 
 /// What tells a provider from the others; `None` or nothing for what is faulty.
@@ -325,6 +341,16 @@ const BEARER_MAX_AGE: Form<Duration> = Form {
     mend: "Write it like \"10m\", from 1m to 24h.",
 };
 
+const REVALIDATE_AFTER: Form<Duration> = Form {
+    read: |text| forms::duration_within(text, Duration::from_secs(1), Duration::from_hours(24)),
+    mend: "Write it like \"5m\", from 1s to 24h.",
+};
+
+const GRACE: Form<Duration> = Form {
+    read: |text| forms::duration_within(text, Duration::ZERO, Duration::from_hours(24)),
+    mend: "Write it like \"15m\", from 0s to 24h.",
+};
+
 const MAX_AGE: Form<Duration> = Form {
     read: |text| {
         forms::duration_within(text, Duration::from_mins(5), Duration::from_hours(24 * 400))
@@ -339,6 +365,9 @@ const TIMEOUT: Form<Duration> = Form {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
@@ -370,7 +399,15 @@ mod tests {
         let example = include_str!("../../vestibule.example.toml");
         let warnings = |issuer: &str| {
             let text = example.replace("issuer = \"https://id.example.com/realms/corp\"", issuer);
-            let secret = &|_: &std::path::Path| Ok("sixteen--letters".to_owned());
+            let secret = &|path: &std::path::Path| {
+                let is_key = path.ends_with("vestibule_seal_key");
+                let text = if is_key {
+                    &STANDARD.encode(b"thirty-two bytes, one for all...")
+                } else {
+                    "sixteen--letters"
+                };
+                Ok(text.to_owned())
+            };
             crate::config::Config::parse(&text, [], secret).unwrap().warnings.len()
         };
 

@@ -1,4 +1,4 @@
-//! `[store]` and `[seal]`: where things are kept, and with what they would be sealed.
+//! `[store]` and `[seal]`: where things are kept, and with what secrets among them are sealed.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::forms;
 use super::reader::{Form, Section};
+use crate::seal;
 use crate::store::Settings;
 
 /// - `url` or `url_file`: a Redis server, or a file of ours. Compulsory. It is a secret, because it may hold a password,
@@ -22,20 +23,27 @@ pub(super) fn read(store: &mut Section<'_, '_>) -> Option<Settings> {
     Some(settings)
 }
 
-/// - `keys`: what is secret at rest would be sealed with the first and opened with any; each has an `id`, 1 to 32 of
-///   `[A-Za-z0-9._-]`, and a `key` or `key_file`, 32 random bytes in base64. Default none. Nothing that this version keeps is
-///   secret (of cookies and states only digests), so that the keys are only checked.
-pub(super) fn check_seal(seal: &mut Section<'_, '_>) {
+/// - `keys`: what is secret at rest, providers' tokens, is sealed with the first and opened with any; each has an `id`, 1 to 32 of
+///   `[A-Za-z0-9._-]`, and a `key` or `key_file`, 32 random bytes in base64. Default none: then no provider's token is kept, nobody
+///   is asked again during a session, and `max_age` ends it.
+pub(super) fn read_seal(seal: &mut Section<'_, '_>) -> Option<seal::Settings> {
     let mut ids = Vec::new();
-    seal.each("keys", |entry| {
-        entry.required_secret("key", &SEAL_KEY);
+    let keys = seal.each("keys", |entry| {
+        let key = entry.required_secret("key", &SEAL_KEY);
         let id = entry.required("id", &KEY_ID)?;
         if ids.contains(&id) {
             return entry.fault("id", "is the id of a key before it", KEY_ID.mend);
         }
-        ids.push(id);
-        Some(())
-    });
+        ids.push(id.clone());
+        Some((id, key?))
+    })?;
+    if keys.is_empty() {
+        seal.warn(
+            "keys",
+            "are missing: no provider is asked again during a session, and each ends max_age after its login.",
+        );
+    }
+    Some(seal::Settings { keys })
 }
 
 const STORE_URL: Form<Settings> = Form {
@@ -53,17 +61,16 @@ const KEY_ID: Form<String> = Form {
     mend: "Give each key a name of its own, like \"2026-11\".",
 };
 
-const SEAL_KEY: Form<()> = Form {
+const SEAL_KEY: Form<Zeroizing<[u8; 32]>> = Form {
     read: |text| {
         forms::secret(text)?;
         let bytes = STANDARD.decode(text).map(Zeroizing::new).map_err(|_| "is not base64")?;
-        match bytes.len() {
-            32 if bytes.iter().all(|byte| *byte == bytes[0]) => {
-                Err("is one byte repeated, which anybody can guess")
-            }
-            32 => Ok(()),
-            _ => Err("is not 32 bytes"),
+        let key = <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new);
+        let key = key.map_err(|_| "is not 32 bytes")?;
+        if key.iter().all(|byte| *byte == key[0]) {
+            return Err("is one byte repeated, which anybody can guess");
         }
+        Ok(key)
     },
     mend: "Make one with: openssl rand -base64 32.",
 };
@@ -189,7 +196,7 @@ mod tests {
         let read = |bytes: &[u8]| (SEAL_KEY.read)(&STANDARD.encode(bytes));
         let random = (0..32).collect::<Vec<u8>>();
 
-        assert_eq!(read(&random), Ok(()));
+        assert_eq!(read(&random).as_deref().map(|key| &key[..]), Ok(&random[..]));
         assert_eq!(read(&random[1..]), Err("is not 32 bytes"));
         assert_eq!(read(&[0; 32]), Err("is one byte repeated, which anybody can guess"));
         assert_eq!((SEAL_KEY.read)("not base64 at all!"), Err("is not base64"));

@@ -15,6 +15,8 @@ use std::path::Path;
 
 use aws_lc_rs::error::Unspecified;
 use axum::Router;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
@@ -208,6 +210,7 @@ fn config(
         },
         "ops": { "listen": address_of(&sockets.ops)? },
         "store": { "url": format!("file:{}", folder.join("store.redb").display()) },
+        "seal": { "keys": [{ "id": "demo", "key": random_key()? }] },
         // Nobody's: the digits spell nothing that Twilio gave out, and the secret is new each time.
         "twilio": {
             "account_sid": format!("AC{}", "de30".repeat(8)),
@@ -231,6 +234,13 @@ fn config(
         Config::parse(&text, std::iter::empty(), &no_file).map_err(DemoError::Config)?;
     config.server.notice = Some(NOTICE);
     Ok(config)
+}
+
+/// 32 random bytes in base64.
+fn random_key() -> Result<String, Unspecified> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes)?;
+    Ok(STANDARD.encode(bytes))
 }
 
 #[expect(clippy::expect_used, reason = "tables, lists and strings without a null are TOML")]

@@ -29,7 +29,7 @@ use super::problem::{Code, Problem};
 
 /// The routes as metrics and logs name them, with the methods that a browser may be told of. The last stands for all that is
 /// none.
-const ROUTES: [(&str, &str); 11] = [
+const ROUTES: [(&str, &str); 14] = [
     ("/", "GET"),
     ("/login", "GET"),
     ("/login/{provider}", "GET"),
@@ -40,11 +40,15 @@ const ROUTES: [(&str, &str); 11] = [
     (EXCHANGE, "POST"),
     ("/sessions", "GET, DELETE"),
     ("/sessions/{id}", "DELETE"),
+    ("/logout/done", "GET"),
+    (BACK_CHANNEL, "POST"),
+    ("/logout/frontchannel/{provider}", "GET"),
     ("none", "GET, POST"),
 ];
 
-/// Where errors have the shape of RFC 6749 §5.2.
+/// Where errors have the shape of RFC 6749 §5.2; the second by OpenID Connect Back-Channel Logout 1.0 §2.8.
 const EXCHANGE: &str = "/oauth2/token";
+const BACK_CHANNEL: &str = "/logout/backchannel/{provider}";
 
 const DURATION: &str = "vestibule_request_duration_seconds";
 
@@ -84,7 +88,7 @@ impl Gate {
         let labels = [("code", problem.code.face().code), ("cause", problem.cause)];
         self.metrics.counter("vestibule_failures_total", &labels).increment(1);
         let mut response = match html {
-            _ if route == EXCHANGE => problem.to_oauth(),
+            _ if route == EXCHANGE || route == BACK_CHANNEL => problem.to_oauth(),
             true => problem.to_page(self.notice),
             false => problem.to_json(),
         };
@@ -176,6 +180,9 @@ fn place_of(path: &str) -> usize {
         _ if path.starts_with("/login/") => 2,
         _ if path.starts_with("/callback/") => 3,
         _ if path.starts_with("/sessions/") => 9,
+        "/logout/done" => 10,
+        _ if path.starts_with("/logout/backchannel/") => 11,
+        _ if path.starts_with("/logout/frontchannel/") => 12,
         _ => ROUTES.len() - 1,
     }
 }

@@ -16,36 +16,8 @@ use crate::store::Store;
 use crate::telemetry::AUDIT;
 
 use super::problem::{Code, Problem};
+use super::query::Query;
 use super::{App, forwarded, pages, return_to, session, user_agent};
-
-/// The parameters that we read; the first value of each, and none twice.
-#[derive(Default)]
-struct Query {
-    values: Vec<(&'static str, String)>,
-}
-
-impl Query {
-    /// Reads those of `known` from a query; others are ignored (RFC 6749 §4.1.2).
-    ///
-    /// # Errors
-    ///
-    /// `invalid_request` when one of them stands there twice: two readers could each take another.
-    fn read(raw: Option<&str>, known: &[&'static str]) -> Result<Self, Problem> {
-        let mut query = Self::default();
-        for (name, value) in url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
-            let Some(name) = known.iter().find(|known| **known == name) else { continue };
-            if query.get(name).is_some() {
-                return Err(Problem::new(Code::InvalidRequest, "doubled parameter"));
-            }
-            query.values.push((name, value.into_owned()));
-        }
-        Ok(query)
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.values.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
-    }
-}
 
 /// `GET /login`: straight to the only provider, or to the page that asks which.
 pub(super) async fn choose(
@@ -161,7 +133,7 @@ fn begin_again(error: FinishError, provider: &ProviderName) -> Problem {
 }
 
 /// The provider that a path names last, as it is spelled there: a name needs no percent-encoding.
-fn name(uri: &Uri) -> Result<ProviderName, Problem> {
+pub(super) fn name(uri: &Uri) -> Result<ProviderName, Problem> {
     let last = uri.path().rsplit('/').next().unwrap_or_default();
     ProviderName::parse(last).ok_or(Problem::new(Code::NotFound, "no such provider"))
 }
@@ -208,22 +180,5 @@ impl From<NotOurs> for Problem {
             NotOurs::OtherProvider => of("another provider").referring(error),
             NotOurs::Answered => of("already answered").referring(error),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unknown_parameters_are_ignored_and_known_ones_stand_once() {
-        let read = |raw| Query::read(Some(raw), &["code", "state"]);
-
-        let query = read("session_state=1&session_state=2&code=a%20b").unwrap();
-        assert_eq!(query.get("code"), Some("a b"));
-        assert_eq!(query.get("state"), None);
-        assert!(read("code=a&state=x&code=b").is_err());
-        assert!(read("code=&code=").is_err());
-        assert!(read("%63ode=a&code=b").is_err());
     }
 }

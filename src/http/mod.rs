@@ -9,9 +9,11 @@ mod exchange;
 mod forwarded;
 mod gate;
 mod login;
+mod logout;
 mod origin;
 mod pages;
 mod problem;
+mod query;
 mod return_to;
 mod session;
 mod token;
@@ -61,7 +63,7 @@ pub struct Rooms {
     /// Looks at, lists and ends sessions.
     pub sessions: Arc<Sessions>,
     /// Makes members and tokens.
-    pub mint: Mint,
+    pub mint: Arc<Mint>,
 }
 
 /// What handlers share.
@@ -102,7 +104,10 @@ pub fn service(
         .route("/session", get(session::show))
         .route("/sessions", get(devices::list).delete(devices::end_others))
         .route("/sessions/{id}", delete(devices::end))
-        .route("/logout", post(session::log_out))
+        .route("/logout", post(logout::log_out))
+        .route("/logout/done", get(logout::done))
+        .route("/logout/backchannel/{provider}", post(logout::back_channel))
+        .route("/logout/frontchannel/{provider}", get(logout::front_channel))
         .fallback(async || Problem::new(Code::NotFound, "no route"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "method"))
         .with_state(app);

@@ -20,7 +20,7 @@ use crate::limits::LimitError;
 use crate::login::{BearerError, ClientError};
 use crate::mint::{DenialCode, Denied, MintError};
 use crate::oidc::OidcError;
-use crate::sessions::SessionError;
+use crate::sessions::{LogoutError, SessionError};
 use crate::store::StoreError;
 use crate::telemetry::explain;
 
@@ -293,9 +293,14 @@ impl Problem {
 
 /// A page, under the policy that its browser is to hold it to.
 pub(super) fn html(status: StatusCode, page: &Markup) -> Response {
+    html_under(HeaderValue::from_static(pages::content_security_policy()), status, page)
+}
+
+/// A page under a policy of its own.
+pub(super) fn html_under(policy: HeaderValue, status: StatusCode, page: &Markup) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(pages::content_security_policy())),
+        (CONTENT_SECURITY_POLICY, policy),
         // Not `no-referrer`, with which a browser sends `Origin: null` from our own sign-out form.
         (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     ];
@@ -345,6 +350,7 @@ impl From<SessionError> for Problem {
         match error {
             SessionError::Ended => Self::new(Code::SessionExpired, "session over"),
             SessionError::Overtaken => Self::new(Code::SessionExpired, "overtaken"),
+            SessionError::LoggedOut => Self::new(Code::SessionExpired, "logged out"),
             SessionError::Limited { after } => Self::new(Code::RateLimited, "session").after(after),
             SessionError::Store(error) => error.into(),
         }
@@ -372,6 +378,10 @@ impl From<MintError> for Problem {
             // What there is to say stands in the audit log already.
             MintError::Blocked { .. } => Self::new(Code::Blocked, "operator"),
             MintError::Session(error) => error.into(),
+            // Why, the log has where the provider was asked last.
+            MintError::Away { after } => {
+                Self::new(Code::ProviderUnavailable, "asked again").after(after)
+            }
             MintError::Token(error) => BearerError::from(error).into(),
             MintError::Store(error) => error.into(),
         }
@@ -417,6 +427,22 @@ impl From<ClientError> for Problem {
             ClientError::Untrusted(error) => error.into(),
             ClientError::Spent => Self::new(Code::InvalidClient, "assertion spent").because(error),
             ClientError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogoutError> for Problem {
+    fn from(error: LogoutError) -> Self {
+        match error {
+            LogoutError::UnknownProvider => Self::new(Code::NotFound, "no such provider"),
+            LogoutError::Spent => Self::new(Code::InvalidRequest, "spent").because(error),
+            LogoutError::Provider(error @ OidcError::Unavailable { .. }) => error.into(),
+            // Most is checked before the signature, so that anybody can fail it: the metric has the check, the log nothing.
+            LogoutError::Provider(OidcError::Untrusted { check, .. }) => {
+                Self::new(Code::InvalidRequest, check)
+            }
+            LogoutError::Provider(_) => Self::new(Code::InvalidRequest, "refused").because(error),
+            LogoutError::Store(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 
 use crate::mint::Decided;
@@ -14,7 +14,7 @@ use crate::sessions::{SessionCookie, SessionError};
 
 use super::problem::{Code, Problem, html};
 use super::token::json;
-use super::{App, gate, pages};
+use super::{App, pages};
 
 /// The proof that counts (contract §5): `Authorization` alone if present, else the session cookie. A dead one is never passed
 /// over for the next.
@@ -47,7 +47,7 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let cookie = proof(&app, &headers)?;
     let live = app.rooms.sessions.look_at(&cookie.key()).await?;
-    let decided = Decided::read(&live.with);
+    let decided = Decided::read(&live.with.1);
     Ok(json(&Reply {
         identity: live.session.identity.as_str(),
         kind: "member",
@@ -74,7 +74,7 @@ pub(super) async fn home(
             let provider =
                 app.rooms.login.providers().find(|provider| provider.settings().name == *name);
             let title = provider.map_or(name.as_str(), |provider| &provider.settings().title);
-            let decided = Decided::read(&live.with);
+            let decided = Decided::read(&live.with.1);
             let page = pages::signed_in(&pages::SignedIn {
                 friendly_name: decided.as_ref().and_then(|it| it.friendly_name.as_deref()),
                 identity: &live.session.identity,
@@ -101,30 +101,6 @@ pub(super) fn sign_in(app: &App, return_to: Option<&str>) -> Response {
         StatusCode::OK,
         &pages::sign_in(&pages::SignIn { providers: &providers, return_to, notice: app.notice }),
     )
-}
-
-/// `POST /logout`: ends the session here and makes the browser forget it.
-pub(super) async fn log_out(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    if app.cookies.any(&headers) {
-        app.origins.demand(&headers)?;
-    }
-    let cookie = proof(&app, &headers)?;
-    let html_wanted = gate::wants_html(&headers);
-    match app.rooms.sessions.end(&cookie.key()).await {
-        Ok(()) => {}
-        // Somebody who wants out and is out already has what they want.
-        Err(SessionError::Ended) if html_wanted => {}
-        Err(error) => return Err(error.into()),
-    }
-    let done = if html_wanted {
-        html(StatusCode::OK, &pages::signed_out(app.notice))
-    } else {
-        StatusCode::NO_CONTENT.into_response()
-    };
-    Ok(forgetting(&app, done))
 }
 
 /// The response, with the browser's session cookie taken away.

@@ -142,12 +142,6 @@ impl Handle {
         bytes.copy_from_slice(&context.finish().as_ref()[..16]);
         Self(bytes)
     }
-
-    /// Reads what [`fmt::Display`] wrote; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 16];
-        decode_exactly(text, &mut bytes).then_some(Self(bytes))
-    }
 }
 
 impl fmt::Display for Handle {
@@ -276,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handle_names_its_parts_and_survives_its_text() {
+    fn a_handle_names_its_parts_and_is_short() {
         let all: [&[&str]; 6] = [
             &["a", "b:c"],
             &["a:b", "c"],
@@ -289,11 +283,7 @@ mod tests {
 
         assert_eq!(Handle::of(all[0]), handles[0]);
         assert_eq!(handles.iter().collect::<std::collections::HashSet<_>>().len(), all.len());
-        let text = handles[0].to_string();
-        assert_eq!((text.len(), Handle::parse(&text)), (22, Some(handles[0])));
-        for bad in ["", &text[1..], &format!("{text}="), &format!("{text}A"), &"_".repeat(22)] {
-            assert_eq!(Handle::parse(bad), None, "{bad}");
-        }
+        assert_eq!(handles[0].to_string().len(), 22);
     }
 
     #[test]

@@ -16,10 +16,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::clock::StoreTime;
+use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Digest, ProviderName, RequestId, Secret256};
 use crate::limits::{LimitError, Limits};
-use crate::oidc::{AuthorizationRequest, Claims, OidcError, Provider, Redemption};
+use crate::oidc::{AuthorizationRequest, OidcError, Provider, Redeemed, Redemption};
 use crate::policy::Policy;
 use crate::store::{NewLogin, Store, StoreError, TakenLogin};
 
@@ -31,8 +31,14 @@ pub use client::{Client, ClientError, Credentials};
 pub struct Settings {
     /// How it is met.
     pub provider: crate::oidc::Settings,
-    /// How long after a login tokens may be minted without asking the provider again. Too long, and somebody whom the company
-    /// let go stays; too short, and everybody signs in again all day.
+    /// How old claims may be at a token before the provider is asked again. Too long, and somebody whom the company let go stays;
+    /// too short, and nearly each token waits for the provider.
+    pub revalidate_after: Duration,
+    /// How much older they may be while the provider cannot be reached. Too long, and whoever can keep it from answering keeps people
+    /// in; too short, and its restart locks everybody out.
+    pub grace: Duration,
+    /// How long after a login tokens may be minted where the provider offers no way to ask again. Too long, and somebody whom the
+    /// company let go stays; too short, and everybody signs in again all day.
     pub max_age: Duration,
     /// Which of its tokens are accepted from bearers.
     pub bearers: Bearers,
@@ -68,8 +74,10 @@ pub struct RawAnswer {
 pub struct Proven {
     /// The provider.
     pub provider: Arc<Provider>,
-    /// What it says about the person.
-    pub claims: Claims,
+    /// What it says about the person, and what it has given.
+    pub redeemed: Redeemed,
+    /// When the login began.
+    pub begun: Timestamp,
     /// The store's clock, which the claims were dated by.
     pub time: StoreTime,
     /// Where the browser wanted to go.
@@ -200,6 +208,15 @@ impl Login {
         Ok(Begun { location, binding })
     }
 
+    /// Counts what anybody may ask of us, and what costs as much as a login, as one from `client`.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`], any.
+    pub async fn count(&self, client: IpAddr) -> Result<(), LimitError> {
+        self.limits.count_login(client).await
+    }
+
     /// Finishes a login with what the browser brought back. A login can be finished once, and only by the browser that began
     /// it; whoever else comes changes nothing.
     ///
@@ -218,8 +235,8 @@ impl Login {
             .store
             .take_login_once(&id, &binding.digest(), &answer.provider, RequestId::unique())
             .await?;
-        let return_to = match taken.value {
-            TakenLogin::Taken { return_to, .. } => return_to,
+        let (return_to, begun) = match taken.value {
+            TakenLogin::Taken { return_to, begun } => (return_to, begun),
             TakenLogin::AlreadyTaken => return Err(NotOurs::Answered.into()),
             TakenLogin::OtherBrowser { return_to } => {
                 return Err(NotOurs::OtherCookie { return_to }.into());
@@ -228,8 +245,9 @@ impl Login {
             TakenLogin::Unknown => return Err(NotOurs::Unknown.into()),
         };
         match self.prove(provider, &answer, binding, taken.time).await {
-            Ok(claims) => {
-                Ok(Proven { provider: provider.clone(), claims, time: taken.time, return_to })
+            Ok(redeemed) => {
+                let (provider, time) = (provider.clone(), taken.time);
+                Ok(Proven { provider, redeemed, begun, time, return_to })
             }
             Err(source) => Err(FinishError::Provider { source, return_to }),
         }
@@ -242,7 +260,7 @@ impl Login {
         answer: &RawAnswer,
         binding: &Secret256,
         time: StoreTime,
-    ) -> Result<Claims, OidcError> {
+    ) -> Result<Redeemed, OidcError> {
         provider.check_response_issuer(answer.iss.as_deref()).await?;
         if let Some(error) = &answer.error {
             return Err(provider.refusal(error));
@@ -259,7 +277,7 @@ impl Login {
             response_issuer: answer.iss.as_deref(),
             time,
         };
-        provider.redeem(redemption).await.map(|redeemed| redeemed.claims)
+        provider.redeem(redemption).await
     }
 
     fn find(&self, name: &ProviderName) -> Option<&Arc<Provider>> {

@@ -6,12 +6,14 @@
 mod decided;
 mod denied;
 mod judge;
+mod revalidate;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Timestamp;
 use crate::denials::Denials;
@@ -57,6 +59,12 @@ pub enum MintError {
     /// There is no session to mint on.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The provider has not been reached for longer than its grace; another try makes sense `after`.
+    #[error("the provider cannot be asked whether it still vouches for the person")]
+    Away {
+        /// How long to wait.
+        after: Duration,
+    },
     /// The token that stands for somebody is too old, or not valid now.
     #[error(transparent)]
     Token(#[from] OidcError),
@@ -128,6 +136,8 @@ pub struct Rooms {
     pub denials: Denials,
     /// Signs tokens.
     pub signer: Signer,
+    /// What goes on after its caller has gone.
+    pub tasks: TaskTracker,
 }
 
 /// Makes members of the proven, and tokens for members.
@@ -151,7 +161,7 @@ impl Mint {
     ///
     /// [`MintError::Denied`] when the claims name no subject, the policy says no, or the subject can have no identity;
     /// [`MintError::Blocked`]; [`MintError::Session`] with [`SessionError::Ended`] when the provider is none of ours, and with
-    /// [`SessionError::Overtaken`] when another login of the subject was denied meanwhile, or operators ended its sessions or moved
+    /// [`SessionError::LoggedOut`], and with [`SessionError::Overtaken`] when another login of the subject was denied meanwhile, or operators ended its sessions or moved
     /// its identity again and again;
     /// [`MintError::Store`] when the store has no answer.
     pub async fn sign_in(&self, proven: &Proven, label: &str) -> Result<SignedIn, MintError> {
@@ -173,10 +183,9 @@ impl Mint {
     }
 
     /// Decides whether somebody proven may come in, and as whom.
-    async fn admit(&self, proven: &Proven) -> Result<Member, MintError> {
+    async fn admit<'a>(&self, proven: &'a Proven) -> Result<Member<'a>, MintError> {
         let judge = self.judge(&proven.provider.settings().name)?;
-        let issuer = proven.claims.issuer.as_str();
-        let claims = &proven.claims.document;
+        let Claims { issuer, document: claims } = &proven.redeemed.claims;
         let now = proven.time.now();
         let mut case = Case { judge, path: Path::Login, issuer, subject: None, claims, now };
         let subject = match judge.subject(issuer, claims) {
@@ -192,7 +201,8 @@ impl Mint {
         };
         let decided = Decided::of(&decision).to_text();
         let standing = self.standing(case, &subject, allowed(&decision), decided);
-        Ok(Member { identity, found, standing })
+        let (begun, redeemed) = (proven.begun, &proven.redeemed);
+        Ok(Member { identity, found, standing, begun, redeemed })
     }
 
     /// Mints a token for a bearer, or for whom a client brings. No session is made, and what the token says is remembered of nobody:
@@ -288,17 +298,21 @@ impl Mint {
         Ok(identity.map(|identity| (decision, identity)))
     }
 
-    /// Mints a token on a session, which counts as using it. While the policy that decided is today's and reads no `now`, it
-    /// does not run again.
+    /// Mints a token on a session, which counts as using it. The provider is asked again when its word is too old. While the policy
+    /// that decided is today's and reads no `now`, it does not run again.
     ///
     /// # Errors
     ///
+    /// [`MintError::Away`] when the provider's word is too old, and older than its grace;
     /// [`MintError::Session`] with [`SessionError::Ended`] when the session is over, ends within
     /// [`SHORTEST`](crate::token::SHORTEST), or was opened at a provider that is none any more; [`MintError::Denied`] when
     /// today's policy says no; [`MintError::Store`] when the store has no answer.
-    pub async fn mint(&self, key: &SessionKey) -> Result<Minted, MintError> {
+    pub async fn mint(self: &Arc<Self>, key: &SessionKey) -> Result<Minted, MintError> {
         let id = RequestId::unique();
-        let live = self.rooms.sessions.use_once(key, id).await?;
+        let mut live = self.rooms.sessions.use_once(key, id).await?;
+        if live.is_due {
+            live = self.renewed(key, live).await?;
+        }
         let token_ttl = self.token_ttl(key, &live).await?;
         let Live { session, now, until, .. } = live;
         let grant = Grant { identity: &session.identity, id, now, ground_ends: until, token_ttl };

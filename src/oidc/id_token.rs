@@ -284,6 +284,7 @@ mod tests {
         let first = Tokens {
             issuer: "https://id.example.com/o/".to_owned(),
             sub: "7".to_owned(),
+            sid: None,
             nonce: Digest::of(b"n"),
             auth_time: Some(NOW - 300),
             id_token: "".into(),

@@ -43,7 +43,8 @@ pub use client_auth::ClientAuth;
 pub use id_token::LEEWAY;
 pub use introspection::Question;
 pub use issuer::{TENANT, is_loopback, token_issuers};
-pub use logout::{Logout, UndatedLogout};
+#[cfg(feature = "inside")]
+pub use logout::Logout;
 pub use provider::Provider;
 pub use tokens::Tokens;
 
@@ -127,11 +128,6 @@ pub struct Redeemed {
     pub claims: Claims,
     /// What it gave, to ask again with.
     pub tokens: Tokens,
-    /// The provider's name for its own session, if the ID token has one (OpenID Connect Front-Channel Logout §3): what its logout
-    /// tokens speak of.
-    pub sid: Option<String>,
-    /// The ID token's `sub`, which logout tokens speak of too.
-    pub sub: String,
 }
 
 /// What a provider says about itself when it is asked now.

@@ -73,7 +73,8 @@ impl Provider {
         userinfo::merge(&mut document, further.unwrap_or_default());
         let tokens = Tokens {
             issuer: issuer.text().to_owned(),
-            sub: sub.clone(),
+            sub,
+            sid,
             nonce: Digest::of(redemption.nonce.as_bytes()),
             auth_time,
             id_token,
@@ -84,7 +85,7 @@ impl Provider {
             answers_userinfo,
         };
         let claims = Claims { issuer: issuer.text().to_owned(), document: settled(document)? };
-        Ok(Redeemed { claims, tokens, sid, sub })
+        Ok(Redeemed { claims, tokens })
     }
 
     /// What userinfo says about `sub` at a login, if it says anything.

@@ -18,6 +18,8 @@ pub struct Tokens {
     pub(super) issuer: String,
     /// The first ID token's.
     pub(super) sub: String,
+    /// The provider's session, if the first ID token names it.
+    pub(super) sid: Option<String>,
     /// Of the first ID token.
     pub(super) nonce: Digest,
     /// The first ID token's, in seconds since 1970, if it says so.
@@ -38,6 +40,8 @@ pub struct Tokens {
 struct Kept<'a> {
     iss: Cow<'a, str>,
     sub: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<Cow<'a, str>>,
     nonce: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<u64>,
@@ -81,6 +85,7 @@ impl Tokens {
         let kept = Kept {
             iss: self.issuer.as_str().into(),
             sub: self.sub.as_str().into(),
+            sid: self.sid.as_deref().map(Into::into),
             nonce: self.nonce.to_string().into(),
             auth_time: self.auth_time,
             id: id.into(),
@@ -101,6 +106,7 @@ impl Tokens {
         Some(Self {
             issuer: kept.iss.into_owned(),
             sub: kept.sub.into_owned(),
+            sid: kept.sid.map(Cow::into_owned),
             nonce: Digest::parse(&kept.nonce)?,
             auth_time: kept.auth_time,
             id_token: secret(kept.id),
@@ -110,6 +116,22 @@ impl Tokens {
             refresh_token: kept.refresh.map(secret),
             answers_userinfo: kept.userinfo,
         })
+    }
+
+    /// The issuer as the first ID token names it.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Whom the first ID token is about.
+    pub fn sub(&self) -> &str {
+        &self.sub
+    }
+
+    /// The provider's name for its own session, if the first ID token has one (OpenID Connect Front-Channel Logout §3): what its logout
+    /// tokens name.
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
     }
 
     /// Whether there is a refresh token.
@@ -123,14 +145,14 @@ impl Tokens {
         self.access_until.filter(|_| self.answers_userinfo && !self.can_refresh())
     }
 
+    /// Whether the provider's last answer brought an ID token.
+    pub const fn id_token_is_new(&self) -> bool {
+        self.id_token_is_new
+    }
+
     /// The last ID token, to be the hint of a logout (OpenID Connect RP-Initiated Logout §2). It may have ended.
     pub const fn id_token(&self) -> &SecretString {
         &self.id_token
-    }
-
-    /// The refresh token.
-    pub const fn refresh_token(&self) -> Option<&SecretString> {
-        self.refresh_token.as_ref()
     }
 
     /// These tokens once the provider has given others in their place. A refresh token stays good until another one comes (RFC 6749
@@ -157,6 +179,7 @@ mod tests {
         Tokens {
             issuer: "https://id.example.com/\"".to_owned(),
             sub: "7\u{e9}\\".to_owned(),
+            sid: Some("s".to_owned()),
             nonce: Digest::of(b"n"),
             auth_time: Some(1_700_000_000),
             id_token: "canary-id".into(),
@@ -180,6 +203,7 @@ mod tests {
     #[test]
     fn what_was_written_reads_the_same_but_an_id_token_is_new_only_once() {
         let bare = Tokens {
+            sid: None,
             auth_time: None,
             access_until: None,
             refresh_token: None,
@@ -193,6 +217,7 @@ mod tests {
 
             assert_eq!(*read.to_text(), *text);
             assert_eq!(read.sub, tokens.sub);
+            assert_eq!(read.sid, tokens.sid);
             assert_eq!(read.nonce, tokens.nonce);
             assert_eq!(read.access_until, tokens.access_until);
             assert_eq!(read.can_refresh(), tokens.can_refresh());

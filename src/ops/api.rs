@@ -15,6 +15,7 @@ use super::problem::{Code, Problem};
 use super::records::{Changed, Moved, Records, Whom};
 use crate::ids::{Identity, Reference, Subject};
 use crate::oidc::Provider;
+use crate::sessions::Sessions;
 use crate::store::Cursor;
 
 /// The largest body that is read, in bytes: a subject of the longest issuer and value, each character escaped.
@@ -26,10 +27,26 @@ type RawPath = Result<Path<String>, PathRejection>;
 struct Api {
     records: Records,
     providers: Vec<Arc<Provider>>,
+    sessions: Arc<Sessions>,
+}
+
+impl Api {
+    /// Has providers forget what they gave for sessions that an operator ended.
+    fn give_back(&self, changed: &Changed) {
+        let subject = changed.subject.as_ref().and_then(|whom| Subject::try_from(whom).ok());
+        if let Some(subject) = subject {
+            self.sessions.give_back_later(subject.key());
+        }
+    }
 }
 
 /// The routes below `/api`.
-pub(super) fn router<S>(records: Records, providers: Vec<Arc<Provider>>, gate: Gate) -> Router<S> {
+pub(super) fn router<S>(
+    records: Records,
+    providers: Vec<Arc<Provider>>,
+    sessions: Arc<Sessions>,
+    gate: Gate,
+) -> Router<S> {
     let nothing = async || Problem::new(Code::NotFound);
     let no_method = async || Problem::new(Code::MethodNotAllowed);
     Router::new()
@@ -43,7 +60,7 @@ pub(super) fn router<S>(records: Records, providers: Vec<Arc<Provider>>, gate: G
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::new(gate), gate::pass))
-        .with_state(Arc::new(Api { records, providers }))
+        .with_state(Arc::new(Api { records, providers, sessions }))
 }
 
 async fn denial(State(api): State<Arc<Api>>, raw_reference: RawPath) -> Answer {
@@ -97,7 +114,9 @@ async fn move_identity(
 }
 
 async fn block(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
-    settled(api.records.set_blocked(&named(raw_identity)?, true).await?)
+    let changed = api.records.set_blocked(&named(raw_identity)?, true).await?;
+    api.give_back(&changed);
+    settled(changed)
 }
 
 async fn unblock(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
@@ -106,7 +125,9 @@ async fn unblock(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
 
 async fn end_sessions(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
     let ended = api.records.end_sessions(&named(raw_identity)?).await?;
-    settled(ended.ok_or(Problem::new(Code::Unknown))?)
+    let ended = ended.ok_or(Problem::new(Code::Unknown))?;
+    api.give_back(&ended);
+    settled(ended)
 }
 
 /// What is done counts as done once no failover can forget it.

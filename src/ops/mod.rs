@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use crate::denials;
 use crate::oidc::Provider;
+use crate::sessions::Sessions;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use gate::Gate;
@@ -59,6 +60,8 @@ pub struct Rooms {
     pub store: Arc<Store>,
     /// Who signs people in.
     pub providers: Vec<Arc<Provider>>,
+    /// What providers gave for sessions.
+    pub sessions: Arc<Sessions>,
     /// What was counted.
     pub metrics: Metrics,
     /// How long denials are kept.
@@ -67,10 +70,11 @@ pub struct Rooms {
 
 /// The operations listener's routes.
 pub fn router(settings: &Settings, rooms: Rooms) -> Router {
-    let Rooms { store, providers, metrics, denials } = rooms;
+    let Rooms { store, providers, sessions, metrics, denials } = rooms;
     let names = providers.iter().map(|provider| provider.settings().name.clone()).collect();
     let records = Records::new(store.clone(), denials, names);
-    let api = api::router(records, providers.clone(), Gate::new(settings.token.as_ref(), &metrics));
+    let gate = Gate::new(settings.token.as_ref(), &metrics);
+    let api = api::router(records, providers.clone(), sessions, gate);
     Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))

@@ -1,5 +1,7 @@
 //! Somebody's signed-in devices: what their owner sees of them, and how they end each other.
 
+use std::sync::Arc;
+
 use super::{Live, SessionError, Sessions};
 use crate::clock::Timestamp;
 use crate::ids::{Digest, RequestId};
@@ -52,13 +54,20 @@ impl Sessions {
     /// # Errors
     ///
     /// [`SessionError::Ended`] when the session that asks is over; [`SessionError::Store`] when the store has no answer.
-    pub async fn end_device(&self, key: &SessionKey, id: &Digest) -> Result<bool, SessionError> {
+    pub async fn end_device(
+        self: &Arc<Self>,
+        key: &SessionKey,
+        id: &Digest,
+    ) -> Result<bool, SessionError> {
         // The store ends nothing for a session that is over; that today's settings may say so before, only this room knows.
         self.look_at(key).await?;
         let request = RequestId::unique();
         let ended = self.store.end_listed_session(key, id, self.settings.idle, request).await?;
         match ended.value {
-            EndedSession::Ended => Ok(true),
+            EndedSession::Ended => {
+                self.give_back_later(key.subject);
+                Ok(true)
+            }
             EndedSession::NoSuch => Ok(false),
             EndedSession::AskerEnded => Err(SessionError::Ended),
         }
@@ -69,10 +78,14 @@ impl Sessions {
     /// # Errors
     ///
     /// As [`Sessions::end_device`].
-    pub async fn end_other_devices(&self, key: &SessionKey) -> Result<(), SessionError> {
+    pub async fn end_other_devices(self: &Arc<Self>, key: &SessionKey) -> Result<(), SessionError> {
         self.look_at(key).await?;
         let request = RequestId::unique();
         let lived = self.store.end_other_sessions(key, self.settings.idle, request).await?.value;
-        if lived { Ok(()) } else { Err(SessionError::Ended) }
+        if !lived {
+            return Err(SessionError::Ended);
+        }
+        self.give_back_later(key.subject);
+        Ok(())
     }
 }

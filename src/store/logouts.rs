@@ -28,7 +28,7 @@ impl Store {
         step!(self, join_logout(handle, subject, since, keep))
     }
 
-    /// Marks `handle` as logged out now, for [`Store::LOGIN_PATIENCE`] at least, and tells which subjects have joined.
+    /// Marks `handle` as logged out now, for [`Store::LOGOUT_MARK`] at least, and tells which subjects have joined.
     ///
     /// # Errors
     ///
@@ -40,8 +40,8 @@ impl Store {
         step!(self, log_out_handle(handle))
     }
 
-    /// Ends the sessions of `subject` in `scope` for good, and those that are about to be opened; for [`Store::LOGIN_PATIENCE`] the same
-    /// `request` again does nothing. Comes after [`Store::log_out_handle`].
+    /// Ends the sessions of `subject` in `scope` for good, and those that are about to be opened; for [`Store::LOGOUT_MARK`] the same
+    /// `request` again does nothing.
     ///
     /// # Errors
     ///

@@ -39,10 +39,12 @@ use crate::telemetry::Metrics;
 use error::Fault;
 pub use error::{OpenError, StoreError};
 use measure::{Step, StepMetrics};
+#[cfg(feature = "inside")]
+pub use steps::TakenGrant;
 pub use steps::{
     Allowance, Asked, BegunRevalidation, Binding, Claim, Cursor, EndedSession, Found, Health,
     ListedSession, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, Rate,
-    Replicas, Revalidated, Scope, Session, SessionKey, Standing, TakenGrant, TakenLogin, UseTerms,
+    Replicas, Revalidated, Scope, Session, SessionKey, Standing, TakenGrants, TakenLogin, UseTerms,
     UsedSession, Verdict, Way, Whose,
 };
 
@@ -90,6 +92,10 @@ impl Store {
     /// How long a login may take, from its first redirect to the provider's answer: long enough for a forgotten password, a
     /// second factor and a telephone call.
     pub const LOGIN_PATIENCE: Duration = Duration::from_mins(15);
+
+    /// How long what a provider logged out stays marked: longer than any login that began before, for the provider may take a minute
+    /// or two over the answers of one that comes in its last second.
+    pub const LOGOUT_MARK: Duration = Duration::from_mins(20);
 
     /// How long an ended session is remembered as ended: longer than any request of ours may still be under way to the store.
     const TOMBSTONE: Duration = Duration::from_mins(1);

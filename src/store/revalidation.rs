@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::measure::Step;
 use super::{
-    Backend, BegunRevalidation, Dated, Revalidated, SessionKey, Store, StoreError, TakenGrant,
+    Backend, BegunRevalidation, Dated, Revalidated, SessionKey, Store, StoreError, TakenGrants,
 };
 use crate::clock::Timestamp;
 use crate::ids::{RequestId, SubjectKey};
@@ -76,6 +76,7 @@ impl Store {
     }
 
     /// Takes the grants of all sessions of the subject that are no more: each comes once, and a lost answer is not given again.
+    /// Says too with which of the providers' sessions the others go on.
     ///
     /// # Errors
     ///
@@ -83,7 +84,7 @@ impl Store {
     pub async fn take_grants(
         &self,
         subject: &SubjectKey,
-    ) -> Result<Dated<Vec<TakenGrant>>, StoreError> {
+    ) -> Result<Dated<TakenGrants>, StoreError> {
         step!(self, take_grants(subject))
     }
 }

@@ -248,6 +248,8 @@ fn the_environment_alone_is_enough() {
         ("VESTIBULE__PROVIDER__0__CLIENT_SECRET", CANARY),
         ("VESTIBULE__PROVIDER__0__POLICY__ALLOW", "true"),
         ("VESTIBULE__LOG__PII", "true"),
+        ("VESTIBULE__SEAL__KEYS__0__ID", "test"),
+        ("VESTIBULE__SEAL__KEYS__0__KEY", "c2VhbGVkIHdpdGggdGhpcnR5LXR3byBieXRlcyEhISE="),
     ];
 
     // Nobody listens on port 1: what is left to find is that both are away.

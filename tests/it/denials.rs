@@ -88,7 +88,7 @@ pub async fn exchange_at(service: &str, token: &str) -> Answer {
 }
 
 /// The routes of the public listener, and the paths of [`PATHS`] that they are.
-const ROUTES: [(&str, &[&str]); 10] = [
+const ROUTES: [(&str, &[&str]); 13] = [
     ("/", &[]),
     ("/login", &[]),
     ("/login/{provider}", &[]),
@@ -99,6 +99,9 @@ const ROUTES: [(&str, &[&str]); 10] = [
     ("/sessions", &[]),
     ("/sessions/{id}", &[]),
     ("/logout", &[]),
+    ("/logout/done", &[]),
+    ("/logout/backchannel/{provider}", &[]),
+    ("/logout/frontchannel/{provider}", &[]),
 ];
 
 /// Whom a way keeps out.

@@ -45,6 +45,7 @@ mod recipes;
 mod renewals;
 mod replicas;
 mod requests;
+mod revalidation;
 mod secrets;
 mod sessions;
 mod store_contract;

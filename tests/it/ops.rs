@@ -211,7 +211,7 @@ async fn each_route_store_step_and_provider_call_is_timed() {
         ("claim_identity", 1.0),
         ("open_session", 2.0),
         ("use_session", 1.0),
-        ("read_session", 1.0),
+        ("read_session", 2.0),
         ("list_sessions", 1.0),
         ("end_session", 2.0),
         ("read_time", 1.0),

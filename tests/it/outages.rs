@@ -304,7 +304,7 @@ async fn a_request_asks_the_store_as_often_as_it_must_and_no_more() {
     assert_eq!(counted(&mut alice, "GET /sessions").await, 1);
     assert_eq!(counted(&mut alice, "DELETE /sessions").await, 2);
     assert_eq!(counted(&mut alice, "GET /").await, 1);
-    assert_eq!(counted(&mut alice, "POST /logout").await, 1);
+    assert_eq!(counted(&mut alice, "POST /logout").await, 2);
     for route in ["GET /", "POST /token", "GET /session", "POST /logout", "GET /livez"] {
         assert_eq!(counted(&mut alice, route).await, 0, "{route} of nobody");
     }

@@ -178,7 +178,7 @@ allow = "true"
 
 /// Runs `serve` to its end: its exit code and what it said.
 fn run(configuration: &str) -> (Option<i32>, String) {
-    let mut service = Service::spawn(configuration);
+    let mut service = Service::spawn(configuration, &[]);
     let code = service.wait();
     (code, service.log())
 }
@@ -202,7 +202,12 @@ impl Service {
 
     /// A service that has said that it serves.
     pub fn serving(configuration: &str) -> Self {
-        let mut service = Self::spawn(configuration);
+        Self::serving_under(configuration, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn serving_under(configuration: &str, environment: &[(&str, &str)]) -> Self {
+        let mut service = Self::spawn(configuration, environment);
         let begun = Instant::now();
         loop {
             let line = service.lines.recv_timeout(PATIENCE.saturating_sub(begun.elapsed()));
@@ -217,13 +222,14 @@ impl Service {
         }
     }
 
-    fn spawn(configuration: &str) -> Self {
+    fn spawn(configuration: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("vestibule.toml");
         std::fs::write(&file, configuration).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_vestibule"))
             .args(["serve", "--config"])
             .arg(file)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

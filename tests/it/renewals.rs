@@ -391,17 +391,17 @@ async fn a_login_tells_the_providers_session_and_a_logout_where_to_go() {
     let meeting = Meeting::new().await;
     assert_eq!(meeting.provider.end_session_endpoint(), None, "nothing is known, nobody waits");
     let redeemed = meeting.sign_in().await;
-    assert_eq!((redeemed.sub.as_str(), redeemed.sid), ("alice", None));
+    assert_eq!((redeemed.tokens.sub(), redeemed.tokens.sid()), ("alice", None));
     for odd in [json!(""), json!(7), json!(null)] {
         meeting.fake.twist([claim("sid", odd)]);
-        assert_eq!(meeting.sign_in().await.sid, None);
+        assert_eq!(meeting.sign_in().await.tokens.sid(), None);
     }
     meeting.fake.twist([]);
 
     meeting.fake.name_sessions();
     let redeemed = meeting.sign_in().await;
 
-    assert_eq!(redeemed.sid, Some(meeting.fake.last_sid()));
+    assert_eq!(redeemed.tokens.sid(), Some(meeting.fake.last_sid().as_str()));
     let endpoint = meeting.provider.end_session_endpoint().unwrap();
     assert_eq!(endpoint.as_str(), format!("{}/end_session?tenant=7", meeting.fake.issuer()));
     let text = redeemed.tokens.to_text();

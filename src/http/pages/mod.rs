@@ -1,7 +1,7 @@
 //! What people see: the pages of the public listener, each a function from what it shows to HTML.
 //!
 //! Owns their words, their look, and the policy that a browser holds them to. Does not own when one is shown, nor status and
-//! headers. A page has no script and loads nothing. It shows no text of a provider: what happened is told in words of ours,
+//! headers. No page loads anything, and one alone has a script. It shows no text of a provider: what happened is told in words of ours,
 //! which are `&'static str` so that a leak does not compile.
 
 use std::sync::LazyLock;
@@ -92,14 +92,67 @@ pub(crate) fn signed_in(view: &SignedIn) -> Markup {
     page("Signed in", view.notice, &body)
 }
 
-/// What a person sees after signing out.
-pub(crate) fn signed_out(notice: Option<&str>) -> Markup {
+/// What a person sees after signing out; `there` after the provider was asked to sign the person out too.
+pub(crate) fn signed_out(there: bool, notice: Option<&str>) -> Markup {
     let body = html! {
         h1 { "You are signed out" }
-        p { "This device is signed out here. You may still be signed in at your organisation." }
+        @if there {
+            p { "This device is signed out here, and your organisation was asked to sign you out too." }
+        } @else {
+            p { "This device is signed out here. You may still be signed in at your organisation." }
+        }
         a.button.first href="/" { "Sign in again" }
     };
     page("Signed out", notice, &body)
+}
+
+/// What sends a browser on to where its person is signed out at the provider (OpenID Connect RP-Initiated Logout 1.0 §2).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving<'a> {
+    /// What people call the provider.
+    pub provider_title: &'a str,
+    /// Its end session endpoint.
+    pub end_session_endpoint: &'a str,
+    /// What is sent there.
+    pub parameters: &'a [(&'static str, &'a str)],
+    /// A banner above everything.
+    pub notice: Option<&'a str>,
+}
+
+/// A form that sends itself: a POST, so that the ID token stays out of every URL.
+pub(crate) fn leaving(view: &Leaving) -> Markup {
+    let body = html! {
+        h1 { "You are signed out here" }
+        p { "The next step signs you out at " (view.provider_title) " too." }
+        form method="post" action=(view.end_session_endpoint) {
+            @for (name, value) in view.parameters {
+                input type="hidden" name=(name) value=(value);
+            }
+            button.button type="submit" { "Sign out at " (view.provider_title) }
+        }
+        script { (PreEscaped(SUBMIT)) }
+    };
+    page("Signing out", view.notice, &body)
+}
+
+/// Whoever has no script presses the button.
+const SUBMIT: &str = "document.forms[0].submit()";
+
+/// The policy of [`leaving`]: its one script, known by its hash. Where forms go is left open, for browsers hold redirects to it too, and a
+/// provider may sign people out at one of its own.
+pub(crate) fn policy_of_leaving() -> String {
+    let hash = |text: &str| STANDARD.encode(digest::digest(&digest::SHA256, text.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
+        hash(STYLE),
+        hash(SUBMIT)
+    )
+}
+
+/// The policy of what a provider shows in a frame of its own, at `origin`.
+pub(crate) fn policy_framed_by(origin: &str) -> String {
+    content_security_policy()
+        .replace("frame-ancestors 'none'", &format!("frame-ancestors {origin}"))
 }
 
 /// What a person is told when something went wrong.
@@ -225,7 +278,8 @@ mod tests {
         vec![
             sign_in(&SignIn { providers: &providers, return_to: Some(text), notice }).into_string(),
             signed_in(&who).into_string(),
-            signed_out(notice).into_string(),
+            signed_out(false, notice).into_string(),
+            signed_out(true, notice).into_string(),
             problem(&problem_view).into_string(),
         ]
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Embedded;
 use crate::clock::Timestamp;
 use crate::ids::{RequestId, SubjectKey};
-use crate::store::steps::{BegunRevalidation, Revalidated, SessionKey, TakenGrant};
+use crate::store::steps::{BegunRevalidation, Revalidated, SessionKey, TakenGrants};
 use crate::store::{Dated, Fault};
 
 impl Embedded {
@@ -53,7 +53,7 @@ impl Embedded {
     pub(in crate::store) async fn take_grants(
         &self,
         subject: &SubjectKey,
-    ) -> Result<Dated<Vec<TakenGrant>>, Fault> {
+    ) -> Result<Dated<TakenGrants>, Fault> {
         let subject = *subject;
         self.run(move |rows| rows.take_grants(&subject)).await
     }

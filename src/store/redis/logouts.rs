@@ -29,7 +29,7 @@ impl Redis {
         handle: &Handle,
     ) -> Result<Dated<Vec<SubjectKey>>, Fault> {
         let call = self.scripts.log_out_handle.call(1).text(keys::handle(handle));
-        let mut answer = call.arg(millis(Store::LOGIN_PATIENCE)).run(&self.link).await?;
+        let mut answer = call.arg(millis(Store::LOGOUT_MARK)).run(&self.link).await?;
         let mut joined = Vec::new();
         while !answer.is_over() {
             let subject = SubjectKey::parse(&answer.text()?);
@@ -46,7 +46,7 @@ impl Redis {
     ) -> Result<Dated<()>, Fault> {
         let call = self.scripts.log_out_subject.call(3).text(keys::subject(subject));
         let call = call.text(keys::devices(subject)).text(keys::logouts(subject)).text(request);
-        let call = call.arg(millis(Store::LOGIN_PATIENCE)).arg(millis(Store::TOMBSTONE));
+        let call = call.arg(millis(Store::LOGOUT_MARK)).arg(millis(Store::TOMBSTONE));
         let (sid, nameless) = match *scope {
             Scope::All => (None, false),
             Scope::Session { sid, nameless } => (Some(sid), nameless),

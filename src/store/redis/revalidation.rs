@@ -6,7 +6,9 @@ use super::script::Maybe;
 use super::{Redis, keys};
 use crate::clock::Timestamp;
 use crate::ids::{Digest, RequestId, SubjectKey};
-use crate::store::steps::{BegunRevalidation, Revalidated, SessionKey, TakenGrant, millis};
+use crate::store::steps::{
+    BegunRevalidation, Revalidated, SessionKey, TakenGrant, TakenGrants, millis,
+};
 use crate::store::{Dated, Fault};
 
 impl Redis {
@@ -85,10 +87,11 @@ impl Redis {
     pub(in crate::store) async fn take_grants(
         &self,
         subject: &SubjectKey,
-    ) -> Result<Dated<Vec<TakenGrant>>, Fault> {
+    ) -> Result<Dated<TakenGrants>, Fault> {
         let call = self.scripts.take_grants.call(2).text(keys::subject(subject));
         let call = call.text(keys::grants(subject)).text(keys::sessions(subject));
         let mut answer = call.run(&self.link).await?;
+        let living = (0..answer.number()?).map(|_| answer.text()).collect::<Result<_, _>>()?;
         let mut taken = Vec::new();
         while !answer.is_over() {
             let id = Digest::parse(&answer.text()?);
@@ -97,6 +100,6 @@ impl Redis {
                 sealed: answer.text()?,
             });
         }
-        Ok(answer.dated(taken))
+        Ok(answer.dated(TakenGrants { taken, living }))
     }
 }

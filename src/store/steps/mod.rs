@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::ids::{Digest, ProviderName, Subject};
 pub use bindings::{Binding, Found};
 pub use logouts::Scope;
-pub use revalidation::{Asked, BegunRevalidation, Revalidated, TakenGrant, Way};
+pub use revalidation::{Asked, BegunRevalidation, Revalidated, TakenGrant, TakenGrants, Way};
 pub use sessions::{
     EndedSession, ListedSession, NewSession, OpenedSession, Session, SessionKey, UseTerms,
     UsedSession,

@@ -90,6 +90,15 @@ pub struct Revalidated {
     pub obtained: Option<Timestamp>,
 }
 
+/// What providers gave for a subject's sessions that are no more, and with which of theirs the others go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TakenGrants {
+    /// Each comes once.
+    pub taken: Vec<TakenGrant>,
+    /// Of each session that lives and has a grant, in no order: the handle of the provider's session, as text; empty for none.
+    pub living: Vec<String>,
+}
+
 /// What a provider gave for a session that is no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenGrant {

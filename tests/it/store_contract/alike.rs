@@ -681,7 +681,8 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
         }
         Step::TakeGrants { who } => {
             let mut taken = store.take_grants(&someone(who).key()).await.unwrap().value;
-            taken.sort_by_key(|taken| taken.id.to_string());
+            taken.taken.sort_by_key(|taken| taken.id.to_string());
+            taken.living.sort_unstable();
             format!("{taken:?}")
         }
         Step::JoinLogout { sid, who, late } => {

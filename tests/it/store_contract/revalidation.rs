@@ -76,7 +76,7 @@ async fn standing(store: &Store) -> Standing {
 
 /// The grants of sessions of `who` that are no more, in order.
 pub async fn take_grants(store: &Store, who: &str) -> Vec<String> {
-    let taken = store.take_grants(&subject(who).key()).await.unwrap().value;
+    let taken = store.take_grants(&subject(who).key()).await.unwrap().value.taken;
     let mut sealed = taken.into_iter().map(|taken| taken.sealed).collect::<Vec<_>>();
     sealed.sort_unstable();
     sealed
@@ -469,7 +469,7 @@ pub async fn grants_of_sessions_that_are_no_more_come_out_once(store: &Store) {
     let found = find(store, "alice").await;
     open(store, &NewSession { found, ..granted("alice", "new") }).await;
     assert_eq!(take_grants(store, "alice").await, ["grant of live", "grant of too"]);
-    let taken = store.take_grants(&subject("bob").key()).await.unwrap().value;
+    let taken = store.take_grants(&subject("bob").key()).await.unwrap().value.taken;
     let id = session_key("bob", "bob's").id;
     assert_eq!(taken, [TakenGrant { id, sealed: "grant of bob's".to_owned() }]);
     assert_eq!(take_grants(store, "nobody").await, [""; 0]);

@@ -70,6 +70,15 @@ fn form(at: &str, page: &Answer, login: &str, password: &str) -> Option<Form> {
     })
 }
 
+/// Where a page's first form goes, and its hidden fields.
+pub fn page_form(page: &str) -> (String, Vec<(String, String)>) {
+    let form = page.split("<form").nth(1).unwrap().split("</form>").next().unwrap();
+    let fields = form.split("<input").skip(1).map(|input| {
+        (attribute(input, "name").unwrap(), attribute(input, "value").unwrap_or_default())
+    });
+    (attribute(form, "action").unwrap(), fields.collect())
+}
+
 /// An attribute of the tag that `html` begins in, unescaped.
 fn attribute(html: &str, name: &str) -> Option<String> {
     let tag = html.split('>').next()?;

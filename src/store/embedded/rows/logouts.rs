@@ -49,7 +49,7 @@ impl Rows<'_> {
             let subject = SubjectKey::parse(subject);
             subjects.push(subject.ok_or(Trouble::Corrupt("no subject's key under a handle"))?);
         }
-        let over = over.max(self.ms().saturating_add(millis(Store::LOGIN_PATIENCE)));
+        let over = over.max(self.ms().saturating_add(millis(Store::LOGOUT_MARK)));
         self.write_joined(&handle, (over, Some(self.ms()), joined))?;
         Ok(subjects)
     }
@@ -66,7 +66,7 @@ impl Rows<'_> {
             return Ok(());
         }
         let now = self.ms();
-        let patience = millis(Store::LOGIN_PATIENCE);
+        let patience = millis(Store::LOGOUT_MARK);
         let mut new = vec![done];
         match *scope {
             Scope::All => new.push(ALL.to_owned()),

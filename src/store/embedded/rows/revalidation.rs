@@ -9,7 +9,9 @@ use super::{Rows, checked_brief};
 use crate::clock::Timestamp;
 use crate::ids::{Digest, RequestId, SubjectKey};
 use crate::store::embedded::writer::Trouble;
-use crate::store::steps::{BegunRevalidation, Revalidated, SessionKey, TakenGrant, millis};
+use crate::store::steps::{
+    BegunRevalidation, Revalidated, SessionKey, TakenGrant, TakenGrants, millis,
+};
 
 /// Stands in place of a request when nobody asks for a while.
 const NOBODY: &str = "-";
@@ -111,21 +113,25 @@ impl Rows<'_> {
     pub(in crate::store::embedded) fn take_grants(
         &mut self,
         subject: &SubjectKey,
-    ) -> Result<Vec<TakenGrant>, Trouble> {
+    ) -> Result<TakenGrants, Trouble> {
         let binding = self.binding(subject)?;
-        let mut taken = Vec::new();
+        let (mut taken, mut living) = (Vec::new(), Vec::new());
         // After the dot comes the slash.
         let (from, to) = (format!("{subject}."), format!("{subject}/"));
         for row in self.grants.range::<&str>(from.as_str()..to.as_str())? {
             let (name, row) = row?;
             let (over, sealed) = row.value();
             let session = self.kept(name.value())?;
-            let is_there = session.is_some_and(|kept| {
+            let session = session.filter(|kept| {
                 kept.ended_by.is_none()
                     && self.ms() < kept.session.ends.as_millis()
                     && kept.binding == binding
             });
-            if over < self.ms() || is_there {
+            if over < self.ms() {
+                continue;
+            }
+            if let Some(kept) = session {
+                living.push(kept.sid);
                 continue;
             }
             let id = name.value().rsplit('.').next().and_then(Digest::parse);
@@ -137,7 +143,7 @@ impl Rows<'_> {
             self.grants
                 .remove(session_name(&SessionKey { subject: *subject, id: *id }).as_str())?;
         }
-        Ok(taken)
+        Ok(TakenGrants { taken, living })
     }
 
     /// Keeps what the provider gave for a session, as long as that can last.
