@@ -65,12 +65,6 @@ async function refresh() {
   tick();
 }
 
-async function signOut() {
-  await call('POST', '/logout');
-  ends = null;
-  show('signed-out');
-}
-
 /** A part of a JWT, base64url of UTF-8 JSON, as indented JSON. */
 function decode(part) {
   const binary = atob(part.replaceAll('-', '+').replaceAll('_', '/'));
@@ -107,6 +101,5 @@ async function start() {
 }
 
 element('refresh').addEventListener('click', () => attempt(refresh));
-element('sign-out').addEventListener('click', () => attempt(signOut));
 setInterval(tick, 1000);
 start();

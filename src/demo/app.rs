@@ -15,9 +15,9 @@ use super::page::{document, stylesheet};
 pub(super) fn routes(app_url: &Url, service: &Url) -> Router {
     let page = page(app_url, service);
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {}; form-action 'none'; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {service}; form-action {service}; \
          base-uri 'none'; frame-ancestors 'none'",
-        service.origin().ascii_serialization()
+        service = service.origin().ascii_serialization()
     );
     Router::new()
         .route("/", get(async move || answer(&page, &policy)))
@@ -62,7 +62,10 @@ fn page(app_url: &Url, service: &Url) -> Html<String> {
                     }
                     div.actions {
                         button #refresh.button.first type="button" { "Get a fresh token" }
-                        button #sign-out.button type="button" { "Sign out" }
+                        // A page's form and not the script: the browser goes on to the provider, and comes back from there.
+                        form method="post" action={ (origin) "/logout" } {
+                            button #sign-out.button type="submit" { "Sign out" }
+                        }
                     }
                 }
                 div.card {

@@ -68,7 +68,16 @@ async fn alice_signs_in_sees_her_token_refreshes_it_and_signs_out() {
 
     browser.click("#sign-out").await;
 
-    browser.find("#sign-in").await;
+    // The page between sends itself; then the provider says goodbye, and the way back leads to ours.
+    let goodbye = browser.text("h1").await;
+    assert_eq!(goodbye, "You have signed out");
+    browser.picture("provider-signed-out").await;
+    browser.click("a.button").await;
+    let done = browser.text("h1").await;
+    assert_eq!(done, "You are signed out");
+    browser.picture("signed-out").await;
+    let at = browser.client.current_url().await.unwrap();
+    assert_eq!(at.path(), "/logout/done");
     browser.open(&url).await;
     browser.find("#sign-in").await;
 
