@@ -23,6 +23,7 @@ mod devices;
 mod e2e_bearer;
 mod e2e_demo;
 mod e2e_keycloak;
+mod e2e_lifecycle;
 mod e2e_oidc_provider;
 mod e2e_policy;
 mod entra;
