@@ -482,10 +482,10 @@ async fn what_is_there_for_revalidations_and_logouts_goes_away() {
     assert!(is_near(&handle, HOUR), "a mark shortens nothing");
     let unknown = Handle::of(&["another"]);
     store.log_out_handle(&unknown).await.unwrap();
-    assert!(is_near(&format!("vestibule:handle:{{{unknown}}}"), Store::LOGIN_PATIENCE));
+    assert!(is_near(&format!("vestibule:handle:{{{unknown}}}"), Store::LOGOUT_MARK));
     let scope = Scope::Session { sid, nameless: true };
     store.log_out_subject(&key.subject, &scope, RequestId::unique()).await.unwrap();
-    assert!(is_near(&logouts, Store::LOGIN_PATIENCE));
+    assert!(is_near(&logouts, Store::LOGOUT_MARK));
     let session = format!("vestibule:session:{{{}}}:{}", key.subject, key.id);
     assert!(is_near(&session, Duration::from_mins(1)));
     store.spend_once(&digest("jti"), HOUR / 3, request).await.unwrap();
@@ -513,7 +513,7 @@ async fn what_a_logout_leaves_is_no_more_than_logouts_of_the_last_minutes() {
     }
     assert_eq!(marks(), 20, "each with its request");
     let (seconds, _): (u64, u64) = server.ask(&["TIME"]);
-    let then = (seconds - 16 * 60) * 1000;
+    let then = (seconds - 21 * 60) * 1000;
     for mark in server.ask::<Vec<String>>(&["ZRANGE", &logouts, "0", "15"]) {
         server.ask::<i64>(&["ZADD", &logouts, &then.to_string(), &mark]);
     }
