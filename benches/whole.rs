@@ -2,12 +2,14 @@
 //!
 //! `cargo bench --bench whole` starts a real Redis, the bare route and two Vestibules (limits off, limits on), each server on the
 //! first core, load, Redis and who reads the log (`cat`, through a pipe) on the second, and lets `wrk` ask them in turn, five rounds; a bearer
-//! brings an RS256 token of a provider in this process. It prints medians and ratios, then what a start costs. `-- --seconds 2 --rounds 1` makes it quick, `--connections N` another load. Needs `redis-server`, `wrk` and `taskset`.
+//! brings an RS256 token of a provider in this process. It prints medians and ratios, then how soon a back-channel logout at one of the two
+//! is heard by both, and what a start costs. `-- --seconds 2 --rounds 1` makes it quick, `--connections N` another load. Needs `redis-server`, `wrk` and `taskset`.
 
 #![expect(clippy::print_stdout, reason = "what a bench finds is for whoever runs it")]
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -23,7 +25,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Value, json};
 use vestibule::inside::store::{
-    self, Found, NewSession, NewStanding, SessionKey, Settings, Store, Verdict,
+    self, NewSession, NewStanding, SessionKey, Settings, Store, Verdict,
 };
 use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject, Timestamp};
 
@@ -52,10 +54,11 @@ fn main() -> Outcome<()> {
     let off = Server::vestibule(folder.path(), "limits off", &redis, &provider, "off")?;
     let on = Server::vestibule(folder.path(), "limits on", &redis, &provider, "60000/m")?;
     let sessions = folder.path().join("sessions.lua");
-    let cookie = |cookie| {
+    let cookie = |cookie: &String| {
         format!("['Cookie'] = 'vestibule={cookie}', ['Origin'] = 'https://app.example.com'")
     };
-    fs::write(&sessions, load_script(cookies(&redis, &provider)?.into_iter().map(cookie))?)?;
+    let cookies = cookies(&redis, &provider)?;
+    fs::write(&sessions, load_script(cookies.iter().map(cookie))?)?;
     let bearers = folder.path().join("bearers.lua");
     let bearer = |n| Ok(format!("['Authorization'] = 'Bearer {}'", provider.access_token(n)?));
     fs::write(&bearers, load_script((0..SESSIONS).map(bearer).collect::<Outcome<Vec<_>>>()?)?)?;
@@ -83,14 +86,53 @@ fn main() -> Outcome<()> {
         let (ratio, all) = (rate / yardstick, all.join(" "));
         println!("  {name:<10} {:>6.1} k  {ratio:.2}  {busy:>3.0} %  ({all})", rate / 1e3);
     }
-    let binary = fs::metadata(env!("CARGO_BIN_EXE_vestibule"))?.len();
-    println!("binary {:.1} MB", f64::from(u32::try_from(binary)?) / 1e6);
+    log_out_all([&off, &on], &redis, &provider, &cookies)?;
+    let binary = u32::try_from(fs::metadata(env!("CARGO_BIN_EXE_vestibule"))?.len())?;
+    println!("binary {:.1} MB", f64::from(binary) / 1e6);
     let fresh = Server::vestibule(folder.path(), "fresh", &redis, &provider, "off")?;
     println!(
         "start to ready {:.0} ms, then {:.1} MB resident",
         fresh.ready.as_secs_f64() * 1e3,
         fresh.resident_mb()?
     );
+    Ok(())
+}
+
+/// Signs each person out by a logout token, and looks how soon both services refuse their session.
+fn log_out_all(
+    [told, other]: [&Server; 2],
+    redis: &Server,
+    provider: &Provider,
+    cookies: &[String],
+) -> Outcome<()> {
+    let mut times = Vec::new();
+    for (n, cookie) in cookies.iter().enumerate() {
+        let token = provider.logout_token(&json!({ "sub": format!("person-{n}") }))?;
+        let begun = Instant::now();
+        told.log_out(&token)?;
+        for server in [told, other] {
+            while server.token_status(cookie)? != 401 {}
+        }
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    let ms = |part: usize| times[times.len() * part / 100].as_secs_f64() * 1e3;
+    println!("logout to refusal on both: median {:.1} ms, p99 {:.1} ms", ms(50), ms(99));
+    log_out_thousand(told, redis, provider)
+}
+
+/// One logout of somebody with 1,000 sessions, each of which is looked at: their logins named no session of the provider's.
+fn log_out_thousand(told: &Server, redis: &Server, provider: &Provider) -> Outcome<()> {
+    let cookies = cookies_of(redis, provider, &["person-of-many"; 1000])?;
+    let token = provider.logout_token(&json!({ "sub": "person-of-many", "sid": "any" }))?;
+    let begun = Instant::now();
+    told.log_out(&token)?;
+    println!("logout of 1,000 sessions: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
+    for cookie in [&cookies[0], &cookies[999]] {
+        if told.token_status(cookie)? != 401 {
+            return Err("a session is left".into());
+        }
+    }
     Ok(())
 }
 
@@ -253,6 +295,36 @@ impl Server {
         Ok(Load { rate, busy })
     }
 
+    /// Tells it of a logout.
+    fn log_out(&self, token: &str) -> Outcome<()> {
+        let head = "POST /logout/backchannel/corp HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded";
+        match self.ask(head, &format!("logout_token={token}"))? {
+            200 => Ok(()),
+            status => Err(format!("a logout token is answered with {status}").into()),
+        }
+    }
+
+    /// What the session's next token is answered with.
+    fn token_status(&self, cookie: &str) -> Outcome<u16> {
+        let head = format!(
+            "POST /token HTTP/1.1\r\nOrigin: https://app.example.com\r\nCookie: vestibule={cookie}"
+        );
+        self.ask(&head, "")
+    }
+
+    /// A request over a connection of its own; the answer's status.
+    fn ask(&self, head: &str, body: &str) -> Outcome<u16> {
+        let mut stream = TcpStream::connect(self.address)?;
+        let length = body.len();
+        write!(
+            stream,
+            "{head}\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.split(' ').nth(1).ok_or("no status")?.parse()?)
+    }
+
     /// How long the server has computed so far.
     fn cpu(&self) -> Outcome<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
@@ -313,12 +385,30 @@ impl Provider {
     fn access_token(&self, n: usize) -> Outcome<String> {
         #[expect(clippy::disallowed_methods, reason = "a provider has a clock of its own")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let header = json!({ "alg": "RS256", "typ": "at+jwt", "kid": "1" });
         let claims = json!({
             "iss": self.issuer, "sub": format!("bearer-{n}"), "aud": "https://chat.example.com",
             "client_id": "app", "jti": format!("{n}"), "iat": now, "exp": now + 3600,
             "groups": ["staff", "support", "team-blue"], "filler": "x".repeat(400),
         });
+        self.sign("at+jwt", claims)
+    }
+
+    /// A logout token about whom `named` names.
+    fn logout_token(&self, named: &Value) -> Outcome<String> {
+        #[expect(clippy::disallowed_methods, reason = "a provider has a clock of its own")]
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let mut claims = json!({
+            "iss": self.issuer, "aud": "vestibule", "jti": Secret256::random().reveal(), "iat": now, "exp": now + 120,
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        for (name, value) in named.as_object().ok_or("an object")? {
+            claims[name] = value.clone();
+        }
+        self.sign("logout+jwt", claims)
+    }
+
+    fn sign(&self, typ: &str, claims: Value) -> Outcome<String> {
+        let header = json!({ "alg": "RS256", "typ": typ, "kid": "1" });
         let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let signed = parts.join(".");
         let mut signature = vec![0; self.key.public_modulus_len()];
@@ -379,19 +469,32 @@ tokens = "{limit}"
     )
 }
 
-/// Sessions of as many people, opened as a login would.
+/// Sessions of as many people.
 fn cookies(redis: &Server, provider: &Provider) -> Outcome<Vec<String>> {
+    let people: Vec<_> = (0..SESSIONS).map(|n| format!("person-{n}")).collect();
+    cookies_of(redis, provider, &people)
+}
+
+/// A session of each of these, opened as a login would.
+fn cookies_of(
+    redis: &Server,
+    provider: &Provider,
+    people: &[impl AsRef<str>],
+) -> Outcome<Vec<String>> {
     let settings = Settings::Redis { url: format!("redis://{}", redis.address).into() };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let store = Store::open(&settings, &Metrics::new()?).await?;
         let mut cookies = Vec::new();
-        for n in 0..SESSIONS {
-            let subject = Subject::new(&provider.issuer, &format!("person-{n}"))?;
+        for person in people {
+            let subject = Subject::new(&provider.issuer, person.as_ref())?;
             let secret = Secret256::random();
             let session = NewSession {
                 key: SessionKey { subject: subject.key(), id: secret.digest() },
-                identity: Identity::parse(&format!("7d0c2a0e-0000-5000-8000-{n:012}"))?,
-                found: Found::default(),
+                identity: Identity::parse(&format!(
+                    "{}-of-the-usual-length-of-36",
+                    person.as_ref()
+                ))?,
+                found: store.find_identity(&subject.key(), None).await?.value,
                 lifetime: Duration::from_hours(8),
                 idle: Duration::from_hours(8),
                 label: "Firefox on Windows".to_owned(),
