@@ -92,7 +92,8 @@ impl Login {
     ) -> Result<Vouched, BearerError> {
         match UnverifiedOrigin::of(raw_token) {
             Some(origin) => self.verify(raw_token, &origin, bringer).await,
-            None => self.ask_about(raw_token, bringer).await,
+            // In a box, so that each JWT does not carry the room for it.
+            None => Box::pin(self.ask_about(raw_token, bringer)).await,
         }
     }
 

@@ -311,7 +311,8 @@ impl Mint {
         let id = RequestId::unique();
         let mut live = self.rooms.sessions.use_once(key, id).await?;
         if live.is_due {
-            live = self.renewed(key, live).await?;
+            // In a box, so that each warm token does not carry the room for it.
+            live = Box::pin(self.renewed(key, live)).await?;
         }
         let token_ttl = self.token_ttl(key, &live).await?;
         let Live { session, now, until, .. } = live;
