@@ -161,8 +161,8 @@ impl Mint {
     ///
     /// [`MintError::Denied`] when the claims name no subject, the policy says no, or the subject can have no identity;
     /// [`MintError::Blocked`]; [`MintError::Session`] with [`SessionError::Ended`] when the provider is none of ours, and with
-    /// [`SessionError::LoggedOut`], and with [`SessionError::Overtaken`] when another login of the subject was denied meanwhile, or operators ended its sessions or moved
-    /// its identity again and again;
+    /// [`SessionError::LoggedOut`], and with [`SessionError::Overtaken`] when another login of the subject was denied meanwhile, or
+    /// operators ended its sessions or moved its identity again and again;
     /// [`MintError::Store`] when the store has no answer.
     pub async fn sign_in(&self, proven: &Proven, label: &str) -> Result<SignedIn, MintError> {
         let mut looks = 1;

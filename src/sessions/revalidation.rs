@@ -174,8 +174,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Ended`] when the session is over; [`SessionError::Overtaken`] when the turn is; [`SessionError::Store`] when new tokens cannot be kept: then
-    /// the person has to sign in again, if the old ones are good for nothing any more.
+    /// [`SessionError::Ended`] when the session is over; [`SessionError::Overtaken`] when the turn is; [`SessionError::Store`] when new
+    /// tokens cannot be kept: then the person has to sign in again, if the old ones are good for nothing any more.
     pub async fn ask(&self, asking: &mut Asking) -> Result<Answer, SessionError> {
         let answer = match asking.way {
             Way::Refresh => self.refresh(asking).await?,

@@ -147,7 +147,7 @@ async fn whoever_is_disabled_is_out_and_stays_out() {
 #[tokio::test]
 async fn fifty_callers_on_two_replicas_redeem_a_token_for_one_use_once_however_slow_the_provider() {
     for seconds in [1, 3, 10] {
-        let stage = Stage::new("revalidate_after = \"1s\"").await;
+        let stage = Stage::new("revalidate_after = \"1s\"\ngrace = \"0s\"").await;
         let device = stage.device().await;
         later().await;
         stage.provider.delay_token_endpoint(Duration::from_secs(seconds));
@@ -167,7 +167,7 @@ async fn fifty_callers_on_two_replicas_redeem_a_token_for_one_use_once_however_s
 
 #[tokio::test]
 async fn a_caller_who_hangs_up_takes_nothing_along() {
-    let stage = Stage::new("revalidate_after = \"1s\"").await;
+    let stage = Stage::new("revalidate_after = \"1s\"\ngrace = \"0s\"").await;
     let device = stage.device().await;
     later().await;
     stage.provider.delay_token_endpoint(Duration::from_secs(1));
