@@ -1,12 +1,11 @@
 //! `POST /oauth2/token`: token exchange (RFC 8693) for backends that are configured as clients.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::AUTHORIZATION;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,15 +17,12 @@ use zeroize::Zeroizing;
 use crate::login::{Bringer, Client};
 use crate::mint::Minted;
 
-use super::App;
 use super::problem::{Code, Problem};
 use super::token::json;
+use super::{App, form};
 
 /// The largest form that is read, in bytes: a token of 64 KiB of claims, and the rest.
 const LARGEST_FORM: usize = 128 * 1024;
-
-/// How long a form may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
@@ -120,13 +116,7 @@ pub(super) async fn exchange(
 impl Form {
     async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
         let of = |cause| Problem::new(Code::InvalidRequest, cause);
-        let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-        if !media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err(of("no form"));
-        }
-        let body = tokio::time::timeout(PATIENCE, to_bytes(body, LARGEST_FORM)).await;
-        let body = body.map_err(|_| of("form too slow"))?.map_err(|_| of("form unreadable"))?;
+        let body = form::read(headers, body, LARGEST_FORM).await?;
         let mut form = Self::default();
         for (name, value) in form_urlencoded::parse(&body) {
             // Without a value it is as if it were left out (RFC 6749 §3.2).

@@ -2,11 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, RawQuery, Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -14,20 +11,17 @@ use url::form_urlencoded;
 
 use crate::ids::{Identity, ProviderName, Secret256};
 use crate::oidc::Provider;
-use crate::sessions::{Farewell, Named, SessionError};
+use crate::sessions::{Farewell, SessionError};
 use crate::telemetry::AUDIT;
 
 use super::login::name;
 use super::problem::{Code, Problem, html, html_under};
 use super::query::Query;
 use super::session::{forgetting, proof};
-use super::{App, forwarded, gate, pages};
+use super::{App, form, forwarded, gate, pages};
 
 /// The largest form that is read, in bytes: a logout token has a few claims.
 const LARGEST_FORM: usize = 64 * 1024;
-
-/// How long a form may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `POST /logout`: ends the session here and makes the browser forget it. A person's browser goes on to the provider, where that can
 /// sign them out too.
@@ -132,13 +126,7 @@ pub(super) async fn back_channel(
 async fn logout_token(request: Request) -> Result<SecretString, Problem> {
     let of = |cause| Problem::new(Code::InvalidRequest, cause);
     let (head, body) = request.into_parts();
-    let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    if !media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(of("no form"));
-    }
-    let body = tokio::time::timeout(PATIENCE, to_bytes(body, LARGEST_FORM)).await;
-    let body = body.map_err(|_| of("form too slow"))?.map_err(|_| of("form unreadable"))?;
+    let body = form::read(&head.headers, body, LARGEST_FORM).await?;
     let mut tokens = form_urlencoded::parse(&body).filter(|(name, _)| name == "logout_token");
     match (tokens.next(), tokens.next()) {
         (Some((_, token)), None) => Ok(token.into_owned().into()),
@@ -171,8 +159,7 @@ pub(super) async fn front_channel(
     // Anybody may come here, and each leaves something in the store.
     let client = forwarded::client(peer, &headers, &app.trusted_proxies);
     app.rooms.login.count(client).await?;
-    let named = Named { issuer, sub: None, sid: Some(sid) };
-    let meant = app.rooms.sessions.log_out(found, named).await?;
+    let meant = app.rooms.sessions.hear_frame(&provider, issuer, sid).await?;
     audit("front-channel", &provider, &meant);
     Ok(framed(found, &app))
 }

@@ -6,6 +6,7 @@
 mod cookies;
 mod devices;
 mod exchange;
+mod form;
 mod forwarded;
 mod gate;
 mod login;

@@ -151,7 +151,7 @@ impl Mint {
 
     /// Ends the session, whose provider does not vouch for it any more.
     async fn end(&self, asking: &Asking, why: &OidcError) -> MintError {
-        match self.rooms.sessions.end_turn(asking).await {
+        match self.rooms.sessions.end(asking.key()).await {
             Ok(()) => {
                 tracing::info!(
                     target: AUDIT,

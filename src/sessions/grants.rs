@@ -44,7 +44,7 @@ impl Grants {
 }
 
 /// How the provider can be asked again with these.
-pub(super) fn way(tokens: &Tokens) -> Option<Way> {
+fn way(tokens: &Tokens) -> Option<Way> {
     if tokens.can_refresh() {
         return Some(Way::Refresh);
     }

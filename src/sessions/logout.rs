@@ -17,14 +17,14 @@ use crate::oidc::{OidcError, Provider};
 use crate::store::{Scope, StoreError};
 
 /// Whom or what a provider says has signed out; at least one of the two.
-#[derive(Clone, Copy, Debug)]
-pub struct Named<'a> {
+#[derive(Clone, Copy)]
+struct Named<'a> {
     /// The issuer.
-    pub issuer: &'a str,
+    issuer: &'a str,
     /// The person.
-    pub sub: Option<&'a str>,
+    sub: Option<&'a str>,
     /// The person's session at the provider.
-    pub sid: Option<&'a str>,
+    sid: Option<&'a str>,
 }
 
 /// Why a logout token changes nothing.
@@ -71,6 +71,28 @@ impl Sessions {
         alone(&self.tasks, async move { sessions.hear_out(&provider, &raw_token).await }).await
     }
 
+    /// Hears a frame of the provider's (OpenID Connect Front-Channel Logout 1.0 §3) about its session `sid`, as [`Sessions::hear`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`LogoutError::UnknownProvider`]; [`LogoutError::Store`].
+    pub async fn hear_frame(
+        self: &Arc<Self>,
+        provider: &ProviderName,
+        issuer: &str,
+        sid: &str,
+    ) -> Result<Vec<Identity>, LogoutError> {
+        let terms = self.terms.get(provider).ok_or(LogoutError::UnknownProvider)?;
+        let (sessions, provider) = (self.clone(), terms.provider.clone());
+        let (issuer, sid) = (issuer.to_owned(), sid.to_owned());
+        // A browser leaves the page when it likes.
+        let hearing = async move {
+            let named = Named { issuer: &issuer, sub: None, sid: Some(&sid) };
+            sessions.log_out(&provider, named).await
+        };
+        Ok(alone(&self.tasks, hearing).await?)
+    }
+
     async fn hear_out(
         self: &Arc<Self>,
         provider: &ProviderName,
@@ -100,7 +122,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`StoreError`], any; then the same again finishes what stopped.
-    pub async fn log_out(
+    async fn log_out(
         self: &Arc<Self>,
         provider: &Provider,
         named: Named<'_>,

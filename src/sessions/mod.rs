@@ -25,7 +25,7 @@ use crate::store::{
 };
 pub use grants::Farewell;
 use grants::Grants;
-pub use logout::{LogoutError, Named};
+pub use logout::LogoutError;
 pub use revalidation::{Answer, Asking, Turn};
 
 /// How many sessions one subject may have. More than that is no person and no household of kiosks; without a bound, whoever signs in

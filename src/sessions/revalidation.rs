@@ -274,15 +274,6 @@ impl Sessions {
         Ok(PAUSE)
     }
 
-    /// Ends a session whose provider knows it no more.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sessions::end`].
-    pub async fn end_turn(self: &Arc<Self>, asking: &Asking) -> Result<(), SessionError> {
-        self.end(&asking.key).await
-    }
-
     /// Whether a session may go on by the word of its login alone.
     pub fn goes_by_login(&self, session: &Session, now: Timestamp) -> bool {
         let terms = self.terms.get(&session.provider);

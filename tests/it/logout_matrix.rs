@@ -7,15 +7,13 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use crate::process::Service;
+use crate::revalidation::SEAL;
 use crate::support::fake_provider::{FakeProvider, LOGOUT_EVENT, Reply, Signer, Twist};
 use crate::support::policies::{PUBLIC_URL, visitor, walk_at};
 use crate::support::redis::RedisServer;
 use crate::support::service::TWILIO;
 use crate::support::setup::provider_section;
 use crate::support::visitor::{Answer, Visitor};
-
-const SEAL: &str =
-    "[[seal.keys]]\nid = \"test\"\nkey = \"c2VhbGVkIHdpdGggdGhpcnR5LXR3byBieXRlcyEhISE=\"\n";
 
 /// Two processes on one Redis, and a provider whose ID tokens name its sessions.
 struct Stage {

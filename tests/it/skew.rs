@@ -7,15 +7,13 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::process::Service;
+use crate::revalidation::SEAL;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::policies::{PUBLIC_URL, visitor, walk_at};
 use crate::support::redis::RedisServer;
 use crate::support::service::TWILIO;
 use crate::support::setup::provider_section;
 use crate::support::visitor::{Answer, Visitor};
-
-const SEAL: &str =
-    "[[seal.keys]]\nid = \"test\"\nkey = \"c2VhbGVkIHdpdGggdGhpcnR5LXR3byBieXRlcyEhISE=\"\n";
 
 /// Debian's libfaketime, whatever the machine.
 fn library() -> PathBuf {
