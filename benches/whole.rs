@@ -1,4 +1,4 @@
-//! What a warm `POST /token` costs, on a session and for a bearer, as a ratio to a bare axum route that answers JSON of the same size.
+//! What a warm `POST /token` costs, on a session, for a bearer and for a guest, and a new guest, as a ratio to a bare axum route that answers JSON of the same size.
 //!
 //! `cargo bench --bench whole` starts a real Redis, the bare route and two Vestibules (limits off, limits on), each server on the
 //! first core, load, Redis and who reads the log (`cat`, through a pipe) on the second, and lets `wrk` ask them in turn, five rounds; a bearer
@@ -25,9 +25,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Value, json};
 use vestibule::inside::store::{
-    self, NewSession, NewStanding, SessionKey, Settings, Store, Verdict,
+    self, Lent, NewSession, NewStanding, PoolTerms, SessionKey, Settings, Store, Verdict,
 };
-use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject, Timestamp};
+use vestibule::inside::{
+    Digest, Identity, Metrics, ProviderName, RequestId, Secret256, Subject, Timestamp,
+};
 
 /// How many signed-in devices ask in turn: enough that none comes near a limit of a thousand a second.
 const SESSIONS: usize = 256;
@@ -58,34 +60,33 @@ fn main() -> Outcome<()> {
         format!("['Cookie'] = 'vestibule={cookie}', ['Origin'] = 'https://app.example.com'")
     };
     let cookies = cookies(&redis, &provider)?;
-    fs::write(&sessions, load_script(cookies.iter().map(cookie))?)?;
+    fs::write(&sessions, load_script("/token", cookies.iter().map(cookie))?)?;
     let bearers = folder.path().join("bearers.lua");
     let bearer = |n| Ok(format!("['Authorization'] = 'Bearer {}'", provider.access_token(n)?));
-    fs::write(&bearers, load_script((0..SESSIONS).map(bearer).collect::<Outcome<Vec<_>>>()?)?)?;
+    let brought = (0..SESSIONS).map(bearer).collect::<Outcome<Vec<_>>>()?;
+    fs::write(&bearers, load_script("/token", brought)?)?;
+    let (guests, visitors) = (folder.path().join("guests.lua"), folder.path().join("new.lua"));
+    let bearer = |secret: &String| format!("['Authorization'] = 'Bearer vg_{secret}'");
+    fs::write(&guests, load_script("/token", leases(&redis)?.iter().map(bearer))?)?;
+    let anybody = "['Content-Type'] = 'application/json'".to_owned();
+    fs::write(&visitors, load_script("/guest", [anybody])?)?;
 
     let ways = [
         (bare.name, &bare, &sessions),
         (off.name, &off, &sessions),
         (on.name, &on, &sessions),
         ("bearer", &off, &bearers),
+        ("guest", &off, &guests),
+        ("new guest", &off, &visitors),
     ];
-    let mut loads = [const { Vec::new() }; 4];
+    let mut loads = [const { Vec::new() }; 6];
     for _ in 0..rounds {
         for ((_, server, script), loads) in ways.iter().zip(&mut loads) {
             loads.push(server.load(script, &terms)?);
         }
     }
-    let Terms { seconds, connections } = terms;
-    println!("{rounds} alternating rounds of {seconds} s with {connections} connections, medians:");
-    println!("requests a second, ratio, core used (all)");
-    let yardstick = median(&loads[0], |load| load.rate);
-    for ((name, ..), loads) in ways.iter().zip(&loads) {
-        let rate = median(loads, |load| load.rate);
-        let busy = median(loads, |load| load.busy) * 100.0;
-        let all: Vec<_> = loads.iter().map(|load| format!("{:.1}", load.rate / 1e3)).collect();
-        let (ratio, all) = (rate / yardstick, all.join(" "));
-        println!("  {name:<10} {:>6.1} k  {ratio:.2}  {busy:>3.0} %  ({all})", rate / 1e3);
-    }
+    let names = ways.map(|(name, ..)| name);
+    tell(&terms, &names, &loads);
     log_out_all([&off, &on], &redis, &provider, &cookies)?;
     let binary = u32::try_from(fs::metadata(env!("CARGO_BIN_EXE_vestibule"))?.len())?;
     println!("binary {:.1} MB", f64::from(binary) / 1e6);
@@ -96,6 +97,22 @@ fn main() -> Outcome<()> {
         fresh.resident_mb()?
     );
     Ok(())
+}
+
+/// Medians of all rounds, each as a ratio to the first way.
+fn tell(terms: &Terms, names: &[&str], loads: &[Vec<Load>]) {
+    let rounds = loads[0].len();
+    let Terms { seconds, connections } = *terms;
+    println!("{rounds} alternating rounds of {seconds} s with {connections} connections, medians:");
+    println!("requests a second, ratio, core used (all)");
+    let yardstick = median(&loads[0], |load| load.rate);
+    for (name, loads) in names.iter().zip(loads) {
+        let rate = median(loads, |load| load.rate);
+        let busy = median(loads, |load| load.busy) * 100.0;
+        let all: Vec<_> = loads.iter().map(|load| format!("{:.1}", load.rate / 1e3)).collect();
+        let (ratio, all) = (rate / yardstick, all.join(" "));
+        println!("  {name:<10} {:>6.1} k  {ratio:.2}  {busy:>3.0} %  ({all})", rate / 1e3);
+    }
 }
 
 /// Signs each person out by a logout token, and looks how soon both services refuse their session.
@@ -282,7 +299,7 @@ impl Server {
             ])
             .args(["--duration", &format!("{}s", load.seconds), "--script"])
             .arg(script)
-            .arg(format!("http://{}/token", self.address))
+            .arg(format!("http://{}", self.address))
             .output()?;
         let text = String::from_utf8(output.stdout)?;
         if text.contains("Non-2xx") || text.contains("Socket errors") {
@@ -450,6 +467,9 @@ account_sid = "{}"
 api_key_sid = "{}"
 api_key_secret = "{}"
 conversations_service_sid = "{}"
+api_url = "http://127.0.0.1:1"
+[guests]
+size = 10000000
 [[provider]]
 name = "corp"
 issuer = "{issuer}"
@@ -461,12 +481,40 @@ bearer_max_age = "1h"
 allow = "true"
 [limits]
 tokens = "{limit}"
+guests = "off"
 "#,
         sid("AC", "0"),
         sid("SK", "1"),
         Secret256::random().reveal(),
         sid("IS", "2"),
     )
+}
+
+/// The secrets of as many guests, which never came for a second token.
+fn leases(redis: &Server) -> Outcome<Vec<String>> {
+    let settings = Settings::Redis { url: format!("redis://{}", redis.address).into() };
+    let minutes = Duration::from_mins;
+    let terms = PoolTerms {
+        size: 10_000_000,
+        budget: None,
+        first: minutes(5),
+        lease: minutes(30),
+        token: minutes(30),
+        max_stay: minutes(12 * 60),
+        cooldown: minutes(10),
+        joins: false,
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let store = Store::open(&settings, &Metrics::new()?).await?;
+        let mut leases = Vec::new();
+        for _ in 0..SESSIONS {
+            let secret = Secret256::random();
+            let lent = store.lend_guest(&secret.digest(), &terms, RequestId::unique()).await?;
+            let Lent::Guest(lease) = lent.value else { return Err("no guest".into()) };
+            leases.push(format!("{}.{}", lease.guest, secret.reveal()));
+        }
+        Ok(leases)
+    })
 }
 
 /// Sessions of as many people.
@@ -530,8 +578,9 @@ fn standing(subject: Subject) -> Outcome<NewStanding> {
 }
 
 /// What `wrk` sends: each request is made once, before the load begins.
-fn load_script(headers: impl IntoIterator<Item = String>) -> Outcome<String> {
-    let mut script = "local headers = {\n".to_owned();
+fn load_script(path: &str, headers: impl IntoIterator<Item = String>) -> Outcome<String> {
+    let body = if path == "/guest" { r#"{"cookie":false}"# } else { "" };
+    let mut script = format!("local path, body, headers = '{path}', '{body}', {{\n");
     for headers in headers {
         writeln!(script, "  {{ {headers} }},")?;
     }
@@ -539,7 +588,7 @@ fn load_script(headers: impl IntoIterator<Item = String>) -> Outcome<String> {
 local requests, at = {}, 0
 function init()
   for i, headers in ipairs(headers) do
-    requests[i] = wrk.format('POST', '/token', headers)
+    requests[i] = wrk.format('POST', path, headers, body)
   end
 end
 function request()

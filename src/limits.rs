@@ -16,7 +16,9 @@ pub struct Settings {
     /// Logins begun from one client address (IPv6: one /64), all replicas together. Too small, and an office behind one
     /// address is locked out in the morning; too big, and a loop of logins fills the store.
     pub logins: Option<Rate>,
-    /// Tokens for one session. Too small, and an app with many tabs waits; too big, and a runaway app costs everybody.
+    /// New guests for one client address, likewise.
+    pub guests: Option<Rate>,
+    /// Tokens for one session or lease. Too small, and an app with many tabs waits; too big, and a runaway app costs everybody.
     pub tokens: Option<Rate>,
 }
 
@@ -34,7 +36,7 @@ pub enum LimitError {
     Store(#[from] StoreError),
 }
 
-/// Counts logins.
+/// Counts logins and guests.
 pub struct Limits {
     store: Arc<Store>,
     settings: Settings,
@@ -53,8 +55,26 @@ impl Limits {
     /// [`LimitError::Reached`] when it is one too many, which is not counted; [`LimitError::Store`] when the store has no
     /// answer.
     pub async fn count_login(&self, client: IpAddr) -> Result<(), LimitError> {
-        let Some(rate) = self.settings.logins else { return Ok(()) };
-        let bucket = format!("logins:{}", network_of(client));
+        self.count("logins", self.settings.logins, client).await
+    }
+
+    /// Counts one new guest for `client`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limits::count_login`].
+    pub async fn count_guest(&self, client: IpAddr) -> Result<(), LimitError> {
+        self.count("guests", self.settings.guests, client).await
+    }
+
+    async fn count(
+        &self,
+        what: &str,
+        rate: Option<Rate>,
+        client: IpAddr,
+    ) -> Result<(), LimitError> {
+        let Some(rate) = rate else { return Ok(()) };
+        let bucket = format!("{what}:{}", network_of(client));
         match self.store.take_from_limit(&bucket, rate, RequestId::unique()).await?.value {
             Allowance::Allowed => Ok(()),
             Allowance::Refused { after } => Err(LimitError::Reached { after }),

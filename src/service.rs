@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::denials::Denials;
+use crate::guests::{self, Guests};
 use crate::identity::Bindings;
 use crate::limits::Limits;
 use crate::login::{self, Login};
@@ -24,9 +25,10 @@ use crate::mint::{self, Judge, Mint};
 use crate::oidc::Provider;
 use crate::seal::Seal;
 use crate::sessions::{self, Sessions, Terms};
-use crate::store::Store;
+use crate::store::{Dated, PoolTerms, Store};
 use crate::telemetry::Metrics;
 use crate::token::Signer;
+use crate::twilio::Twilio;
 use crate::{http, ops};
 
 /// How long requests under way may take after the service is told to stop, beyond the longest time-out of a provider.
@@ -35,6 +37,25 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a client may take from one answer to the end of the next request's head. A slow one holds a connection and nothing
 /// else; a proxy that keeps idle connections for a minute, as most do, must not find one closed when it sends the next request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(75);
+
+/// How many guests each process works on at a time: most of the work is waiting for Twilio.
+const GUEST_WORKERS: usize = 4;
+
+/// How often the store is looked at for lost writes: where guests are lent, and for sessions alone.
+const DOUBT_LOOK: Duration = Duration::from_secs(2);
+const DOUBT_LOOK_FOR_SESSIONS: Duration = Duration::from_secs(15);
+
+/// The terms of a pool that nobody has.
+const NO_POOL: PoolTerms = PoolTerms {
+    size: 0,
+    budget: None,
+    first: Duration::ZERO,
+    lease: Duration::ZERO,
+    token: Duration::ZERO,
+    max_stay: Duration::ZERO,
+    cooldown: Duration::ZERO,
+    joins: false,
+};
 
 /// The largest request head, in bytes. Bigger ones answer 431.
 const LARGEST_HEAD: usize = 32 * 1024;
@@ -54,6 +75,9 @@ pub enum StartError {
         #[source]
         source: crate::oidc::BuildError,
     },
+    /// Twilio cannot be met as configured.
+    #[error("Twilio's API cannot be met as configured")]
+    Twilio(#[from] crate::twilio::BuildError),
     /// The metrics cannot be registered.
     #[error("cannot register the metrics")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -84,6 +108,8 @@ pub struct Service {
     ops: Router,
     store: Arc<Store>,
     providers: Vec<Arc<Provider>>,
+    sessions: Arc<Sessions>,
+    guests: Option<Arc<Guests>>,
     metrics: Metrics,
     /// What requests have left to be done.
     tasks: TaskTracker,
@@ -101,57 +127,51 @@ impl Service {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new()?;
         let store = Arc::new(Store::open(&config.store, &metrics).await?);
-        let mut providers = Vec::new();
-        let mut with_bearers = Vec::new();
-        let mut judges = Vec::new();
-        let mut terms = Vec::new();
-        let mut last_words = LAST_WORDS;
-        for settings in config.providers {
-            let login::Settings { provider, revalidate_after, grace, max_age, bearers, policy } =
-                settings;
-            let name = provider.name.clone();
-            last_words = last_words.max(provider.timeout + LAST_WORDS);
-            let provider = Provider::new(provider, &metrics)
-                .map_err(|source| StartError::Provider { name: name.to_string(), source })?;
-            let provider = Arc::new(provider);
-            judges.push(Judge::new(provider.clone(), policy, &metrics));
-            with_bearers.push((provider.clone(), bearers));
-            providers.push(provider.clone());
-            terms.push(Terms { provider, revalidate_after, grace, max_age });
-        }
+        let met = Met::all(config.providers, &metrics)?;
         let limit = config.limits.tokens;
         let tasks = TaskTracker::new();
         let seal = Seal::new(&config.seal);
         let session_rooms = sessions::Rooms { store: store.clone(), seal, tasks: tasks.clone() };
-        let sessions = Arc::new(Sessions::new(session_rooms, config.session, terms, limit));
-        let limits = Limits::new(store.clone(), config.limits);
+        let sessions = Arc::new(Sessions::new(session_rooms, config.session, met.terms, limit));
+        let limits = Arc::new(Limits::new(store.clone(), config.limits));
+        let twilio = Arc::new(Twilio::new(&config.twilio_api, &metrics)?);
+        let guests = config.guests.map(|settings| {
+            let (store, limits, twilio) = (store.clone(), limits.clone(), twilio.clone());
+            let rooms = guests::Rooms { store, limits, twilio };
+            Arc::new(Guests::new(rooms, settings, limit, &metrics))
+        });
         let public_url = config.server.public_url.clone();
-        let login = Login::new(with_bearers, config.clients, store.clone(), limits, public_url);
+        let login = Login::new(met.with_bearers, config.clients, store.clone(), limits, public_url);
         let mint_rooms = mint::Rooms {
             store: store.clone(),
             bindings: Bindings::new(store.clone()),
             sessions: sessions.clone(),
+            guests: guests.clone(),
             denials: Denials::new(store.clone(), config.denials.clone()),
             signer: Signer::new(config.twilio),
             tasks: tasks.clone(),
         };
-        let mint = Arc::new(Mint::new(judges, mint_rooms, config.mint));
+        let mint = Arc::new(Mint::new(met.judges, mint_rooms, config.mint));
         let rooms = http::Rooms { login, sessions: sessions.clone(), mint };
         let ops_rooms = ops::Rooms {
             store: store.clone(),
-            providers: providers.clone(),
+            providers: met.providers.clone(),
+            twilio,
             sessions: sessions.clone(),
             metrics: metrics.clone(),
             denials: config.denials,
+            pool: guests.as_ref().map(|guests| guests.settings().pool),
         };
         Ok(Self {
             public: http::service(&config.server, rooms, &metrics, config.log.pii),
             ops: ops::router(&config.ops, ops_rooms),
             store,
-            providers,
+            providers: met.providers,
+            sessions,
+            guests,
             metrics,
             tasks,
-            last_words,
+            last_words: met.last_words,
         })
     }
 
@@ -169,7 +189,17 @@ impl Service {
         let left = self.tasks.clone();
         let tasks = Tasks::default();
         tasks.run_for_ever(async move { self.metrics.fold_for_ever().await });
-        tasks.run_for_ever(async move { self.store.ended().await });
+        let (store, sessions, guests) = (self.store, self.sessions, self.guests);
+        let pool = guests.as_ref().map_or(NO_POOL, |guests| guests.settings().pool);
+        tasks.run_for_ever(heed_doubts(store.clone(), sessions, pool));
+        tasks.run_for_ever(async move { store.ended().await });
+        if let Some(guests) = guests {
+            for _ in 0..GUEST_WORKERS {
+                let guests = guests.clone();
+                tasks.run_for_ever(async move { guests.work_for_ever().await });
+            }
+            tasks.run_for_ever(async move { guests.tell_for_ever().await });
+        }
         for provider in self.providers {
             tasks.run_for_ever(async move { provider.keep_fresh().await });
         }
@@ -197,6 +227,57 @@ impl Service {
         tasks.end().await;
         public.and(ops)?;
         if unasked { Err(ServeError::Task) } else { Ok(()) }
+    }
+}
+
+/// The providers, and what each room has of them.
+struct Met {
+    providers: Vec<Arc<Provider>>,
+    with_bearers: Vec<(Arc<Provider>, login::Bearers)>,
+    judges: Vec<Judge>,
+    terms: Vec<Terms>,
+    last_words: Duration,
+}
+
+impl Met {
+    fn all(settings: Vec<login::Settings>, metrics: &Metrics) -> Result<Self, StartError> {
+        let mut met = Self {
+            providers: Vec::new(),
+            with_bearers: Vec::new(),
+            judges: Vec::new(),
+            terms: Vec::new(),
+            last_words: LAST_WORDS,
+        };
+        for settings in settings {
+            let login::Settings { provider, revalidate_after, grace, max_age, bearers, policy } =
+                settings;
+            let name = provider.name.clone();
+            met.last_words = met.last_words.max(provider.timeout + LAST_WORDS);
+            let provider = Provider::new(provider, metrics)
+                .map_err(|source| StartError::Provider { name: name.to_string(), source })?;
+            let provider = Arc::new(provider);
+            met.judges.push(Judge::new(provider.clone(), policy, metrics));
+            met.with_bearers.push((provider.clone(), bearers));
+            met.providers.push(provider.clone());
+            met.terms.push(Terms { provider, revalidate_after, grace, max_age });
+        }
+        Ok(met)
+    }
+}
+
+/// Looks whether the store has lost writes, for ever, and has sessions asked about again that were asked about before.
+async fn heed_doubts(store: Arc<Store>, sessions: Arc<Sessions>, pool: PoolTerms) {
+    let mut last = None;
+    let pause = if pool.size > 0 { DOUBT_LOOK } else { DOUBT_LOOK_FOR_SESSIONS };
+    loop {
+        // A store that is away is looked at again, and says so to every request.
+        if let Ok(Dated { value: Some(at), .. }) = store.heed_doubt(&pool).await
+            && last.replace(at) != Some(at)
+        {
+            tracing::warn!(%at, "the store has lost writes, or was restored: guests that might have been lent unseen are kept back");
+            sessions.doubt(at);
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 

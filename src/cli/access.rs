@@ -7,7 +7,7 @@ use super::{Exit, Trouble};
 use crate::config::Config;
 use crate::denials::Record;
 use crate::ids::{Identity, Reference, Subject};
-use crate::ops::{Changed, Known, Moved, Page, Records, Whom};
+use crate::ops::{Changed, Known, Moved, Page, Pool, Quarantined, Records, Whom};
 use crate::store::{Cursor, OpenError, Settings, Store};
 use crate::telemetry::{Metrics, explain};
 
@@ -50,7 +50,9 @@ impl Access {
             Err(error) => return Err(Trouble::new(Exit::Away, explain(&error))),
         };
         let providers = config.providers.iter().map(|it| it.provider.name.clone()).collect();
-        Ok(Self::Store(Box::new(Records::new(store, config.denials.clone(), providers))))
+        let pool = config.guests.as_ref().map(|guests| guests.pool);
+        let records = Records::new(store, config.denials.clone(), providers, pool);
+        Ok(Self::Store(Box::new(records)))
     }
 
     /// Why somebody was not let in.
@@ -105,6 +107,22 @@ impl Access {
         match self {
             Self::Store(records) => records.end_sessions(identity).await?.map(settled).transpose(),
             Self::Service(client) => client.end_sessions(identity).await,
+        }
+    }
+
+    /// The pool of guests; `None` when the configuration has none.
+    pub(super) async fn pool(&self) -> Result<Option<Pool>, Trouble> {
+        match self {
+            Self::Store(records) => Ok(records.pool().await?),
+            Self::Service(client) => client.pool().await,
+        }
+    }
+
+    /// Keeps every guest back for a while.
+    pub(super) async fn quarantine(&self) -> Result<Option<Quarantined>, Trouble> {
+        match self {
+            Self::Store(records) => Ok(records.quarantine().await?),
+            Self::Service(client) => client.quarantine().await,
         }
     }
 

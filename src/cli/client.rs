@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use super::{Exit, Trouble};
 use crate::denials::Record;
 use crate::ids::{Identity, Reference, Subject};
-use crate::ops::{self, Changed, Code, Given, Known, Moved, Page, ToldProblem, Whom};
+use crate::ops::{
+    self, Changed, Code, Given, Known, Moved, Page, Pool, Quarantined, ToldProblem, Whom,
+};
 use crate::telemetry::explain;
 
 /// The largest answer that is read, in bytes: a page of standings, each with the largest claims.
@@ -105,6 +107,14 @@ impl Client {
     ) -> Result<Option<Changed>, Trouble> {
         let path = format!("identities/{identity}/sessions");
         self.found(self.request(Method::DELETE, &path)).await
+    }
+
+    pub(super) async fn pool(&self) -> Result<Option<Pool>, Trouble> {
+        self.find("guests").await
+    }
+
+    pub(super) async fn quarantine(&self) -> Result<Option<Quarantined>, Trouble> {
+        self.found(self.request(Method::PUT, "guests/quarantine")).await
     }
 
     async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Trouble> {

@@ -10,7 +10,9 @@ mod client;
 mod demo;
 mod explain;
 mod files;
+mod guests;
 mod move_identity;
+mod plan_guests;
 mod serve;
 mod terminal;
 mod what_if;
@@ -21,6 +23,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -98,6 +101,26 @@ enum Command {
         vestibule end-sessions 542cbca3-8a8c-5efd-8e85-bc65d6f6f011\n\n\
         Exit codes: 0 ended, 1 nobody has the identity, 3 also when a replica of the store may not have it yet.")]
     EndSessions(OneIdentity),
+    /// Show the pool of guests: how many are lent, cooling and idle, and how many the month is billed for.
+    #[command(after_help = "Examples:\n  \
+        vestibule guests\n  \
+        vestibule guests --json\n  \
+        vestibule guests --quarantine\n\n\
+        --quarantine is for a store that was restored from a copy: it ends all leases, and lends nothing until each token that the copy \
+        does not know of has ended. Exit codes: 0 shown, 1 the configuration has no guests.")]
+    Guests(Guests),
+    /// Say how many guests a pool needs, whom a smaller one refuses, and what Twilio bills for it, beside one identity each visitor.
+    ///
+    /// How a visit holds a guest: the visitor's app asks for a token at its arrival, and again three minutes before each ends (a
+    /// short one at half its life) while the visitor stays; nobody says goodbye, so that the lease ends its whole length after the
+    /// last token (5m after the first when there was no other, and 12h after the arrival at the latest), and then the guest cools
+    /// down. Each visit is somebody who was not here before.
+    #[command(after_help = "Examples:\n  vestibule plan-guests --rate 200/h --stay 12m\n  \
+        vestibule plan-guests arrivals.csv --sizes 100,200 --chart pools.svg\n\n\
+        The file:\n  arrival,stay\n  2026-11-24T12:00:00Z,12m\n  2026-11-24T12:00:07Z,95\n\n\
+        Nothing is asked of store or network. The same question has the same answer. Exit codes: 0 a pool in question refuses \
+        nobody, 1 each of them refuses somebody.")]
+    PlanGuests(PlanGuests),
 }
 
 #[derive(Args)]
@@ -143,6 +166,18 @@ struct WhatIf {
 }
 
 #[derive(Args)]
+struct Guests {
+    /// End all leases, and keep every guest back until no unknown token can live.
+    #[arg(long)]
+    quarantine: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Args)]
 struct OneIdentity {
     /// The identity.
     #[arg(value_name = "IDENTITY")]
@@ -167,6 +202,51 @@ struct MoveIdentity {
     issuer: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
+}
+
+#[derive(Args)]
+struct PlanGuests {
+    /// The visits: CSV with the header arrival,stay, or - for standard input. An arrival is a time or seconds since 1970, a stay a
+    /// duration or seconds.
+    #[arg(value_name = "ARRIVALS.csv", required_unless_present = "rate", conflicts_with = "rate")]
+    arrivals: Option<PathBuf>,
+    /// Instead of a file: how many come, independently of each other.
+    #[arg(long, value_name = "200/h", requires = "stay", value_parser = plan_guests::Rate::parse)]
+    rate: Option<plan_guests::Rate>,
+    /// How long one of them stays on average; most stay for less.
+    #[arg(long, value_name = "12m", requires = "rate", conflicts_with = "arrivals", value_parser = plan_guests::duration)]
+    stay: Option<Duration>,
+    /// For how long they come.
+    #[arg(
+        long = "for", value_name = "30d", requires = "rate", conflicts_with = "arrivals", default_value = "30d",
+        value_parser = plan_guests::duration
+    )]
+    during: Duration,
+    /// The pools in question; without it some around what is needed.
+    #[arg(
+        long, value_name = "100,200", value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    sizes: Vec<u32>,
+    /// How long a token lives. Default 30m.
+    #[arg(long, value_name = "30m", value_parser = plan_guests::duration)]
+    token_ttl: Option<Duration>,
+    /// How long a guest is held after each token. Default 30m.
+    #[arg(long, value_name = "30m", value_parser = plan_guests::duration)]
+    lease: Option<Duration>,
+    /// How long it rests after that. Default 10m.
+    #[arg(long, value_name = "10m", value_parser = plan_guests::duration)]
+    cooldown: Option<Duration>,
+    /// Take these and the other times from the guests of this configuration instead of the defaults; no secret has to
+    /// be at hand.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Draw a chart by pool size, as SVG, into this file.
+    #[arg(long, value_name = "FILE.svg")]
+    chart: Option<PathBuf>,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Why a command cannot do what it was asked to.
@@ -220,7 +300,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::MoveIdentity(arguments) => move_identity::run(&arguments),
         Command::Block(arguments) => block::run(block::What::Block, &arguments),
         Command::Unblock(arguments) => block::run(block::What::Unblock, &arguments),
+        Command::Guests(arguments) => guests::run(&arguments),
         Command::EndSessions(arguments) => block::run(block::What::EndSessions, &arguments),
+        Command::PlanGuests(arguments) => plan_guests::run(&arguments),
     };
     telemetry::flush();
     exit.into()

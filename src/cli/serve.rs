@@ -83,6 +83,6 @@ fn exit_of(error: &StartError) -> Exit {
             OpenError::InUse { .. } | OpenError::NoFolder { .. } | OpenError::File { .. },
         ) => Exit::Away,
         StartError::Store(OpenError::Url) | StartError::Provider { .. } => Exit::Usage,
-        StartError::Metrics(_) => Exit::No,
+        StartError::Twilio(_) | StartError::Metrics(_) => Exit::No,
     }
 }

@@ -37,6 +37,32 @@ impl Sheet {
         }
     }
 
+    /// Columns under their names: the first is text, the others are numbers and stand at the right. Escapes all of it.
+    pub(super) fn table<const COLUMNS: usize>(
+        &mut self,
+        head: [&str; COLUMNS],
+        rows: impl IntoIterator<Item = [String; COLUMNS]>,
+    ) {
+        let rows = [head.map(str::to_owned)].into_iter().chain(rows);
+        let rows = rows.map(|row| row.map(|cell| escaped(&cell))).collect::<Vec<_>>();
+        let mut widths = [0; COLUMNS];
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        for row in &rows {
+            for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+                let _infallible = match column {
+                    0 => write!(self.text, "  {cell:width$}"),
+                    _ => write!(self.text, "  {cell:>width$}"),
+                };
+            }
+            self.text.truncate(self.text.trim_end_matches(' ').len());
+            self.text.push('\n');
+        }
+    }
+
     /// A line that belongs to no block.
     pub(super) fn line(&mut self, line: &str) {
         let _infallible = writeln!(self.text, "{}", escaped(line));
@@ -141,6 +167,21 @@ mod tests {
         assert_eq!(
             sheet.text(),
             "Rules\n  allow[0]  true\n            → true\n  é         x\n\nMore\n  One.\n  Two.\n"
+        );
+    }
+
+    #[test]
+    fn columns_stand_under_their_names() {
+        let mut sheet = Sheet::default();
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        sheet.table(
+            ["who", "é", "number"],
+            [row(["somebody", "1,000", "\u{1b}"]), row(["x", "2", ""])],
+        );
+
+        assert_eq!(
+            sheet.text(),
+            "  who           é  number\n  somebody  1,000  \\u{1b}\n  x             2\n"
         );
     }
 

@@ -54,7 +54,7 @@ fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
     EXAMPLE.lines().map(move |line| {
         if line.is_empty() {
             table = None;
-        } else if line.starts_with("#[[") && is_example(line) {
+        } else if line.starts_with("#[") && is_example(line) {
             table = Some(line);
         }
         (table.unwrap_or(line), line)
@@ -158,8 +158,10 @@ fn the_example_has_every_key_and_no_other() {
         let head = line.strip_suffix("  # example").unwrap_or(line);
         if let Some(name) = head.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
             table = format!("VESTIBULE__{}__0", name.to_uppercase().replace('.', "__"));
-        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            table = format!("VESTIBULE__{}", name.to_uppercase().replace('.', "__0__"));
+        } else if let Some(name) = head.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            // Of the tables with one inside, providers are many.
+            let within = if name.starts_with("provider.") { "__0__" } else { "__" };
+            table = format!("VESTIBULE__{}", name.to_uppercase().replace('.', within));
         } else if line.contains(" = ") && !line.starts_with('#') {
             for (key, value) in line.parse::<Table>().unwrap() {
                 let key = format!("{table}__{}", key.to_uppercase());

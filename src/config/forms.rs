@@ -82,7 +82,7 @@ pub(super) fn duration_within(
 }
 
 /// Reads `15s`, `5m`, `8h`, `7d`, or several of these from the longest unit to the shortest: `23h55m`.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut seconds = 0_u64;
     let mut last_unit = u64::MAX;

@@ -5,6 +5,7 @@
 
 mod client;
 mod forms;
+mod guests;
 mod issuer;
 mod log;
 mod policy;
@@ -24,6 +25,7 @@ use std::path::Path;
 use toml::Table;
 use toml::de::DeTable;
 
+pub(crate) use self::forms::duration;
 pub use self::reader::Fault;
 use self::reader::{Notes, ReadFile, Secrets, Section};
 use crate::{denials, http, limits, login, mint, ops, seal, sessions, telemetry, token};
@@ -45,6 +47,10 @@ pub struct Config {
     pub(crate) mint: mint::Settings,
     /// `[twilio]`
     pub(crate) twilio: token::Settings,
+    /// `[twilio]`, for its REST API.
+    pub(crate) twilio_api: crate::twilio::Settings,
+    /// `[guests]`, if there is such a table.
+    pub(crate) guests: Option<crate::guests::Settings>,
     /// `[[provider]]`, at least one.
     pub(crate) providers: Vec<login::Settings>,
     /// `[[client]]`
@@ -64,6 +70,8 @@ pub struct Config {
 pub(crate) struct Review {
     /// `[[provider]]`, at least one; another text stands where a client's secret would.
     pub(crate) providers: Vec<login::Settings>,
+    /// `[guests]`, if there is such a table.
+    pub(crate) guests: Option<crate::guests::Settings>,
 }
 
 impl Config {
@@ -93,7 +101,7 @@ impl Config {
         read_file: ReadFile<'_>,
     ) -> Result<Review, Vec<Fault>> {
         let config = parse(text, environment, read_file, Secrets::StoodInFor)?;
-        Ok(Review { providers: config.providers })
+        Ok(Review { providers: config.providers, guests: config.guests })
     }
 }
 
@@ -127,6 +135,8 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     let seal = root.within("seal", store::read_seal);
     let (idle, session) = root.within("session", session::read);
     let twilio = root.within("twilio", |twilio| twilio::read(twilio, idle));
+    let (twilio, twilio_api) = twilio.unzip();
+    let guests = guests::read(root, server.as_ref(), twilio.as_ref());
     let (mut before, mut ids) = (Vec::new(), Vec::new());
     let providers = root.each("provider", |provider| provider::read(provider, &mut before));
     let clients = root.each("client", |client| client::read(client, &mut ids));
@@ -153,8 +163,36 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
         let policies = policies.map(|login| (&*login.policy, login.provider.issuer.as_str()));
         policy::warn(root, &policies.collect::<Vec<_>>());
     }
-    let asks_nobody = seal.as_ref().is_some_and(|seal| seal.keys.is_empty());
-    if let (Some(twilio), Some(providers), true) = (&twilio, &providers, asks_nobody) {
+    warn_of_max_age(root, seal.as_ref(), twilio.as_ref(), providers.as_deref());
+    let (session, mint) = session?;
+    Some(Config {
+        server: server?,
+        ops: ops?,
+        store: store?,
+        seal: seal?,
+        session,
+        mint,
+        twilio_api: twilio_api?,
+        twilio: twilio?,
+        guests: guests?,
+        providers: providers?,
+        clients: clients?,
+        limits: limits?,
+        denials: denials?,
+        log: log?,
+        warnings: Vec::new(),
+    })
+}
+
+/// Where nobody is asked again, a provider's `max_age` ends a session, and with it its tokens.
+fn warn_of_max_age(
+    root: &mut Section<'_, '_>,
+    seal: Option<&seal::Settings>,
+    twilio: Option<&token::Settings>,
+    providers: Option<&[login::Settings]>,
+) {
+    let asks_nobody = seal.is_some_and(|seal| seal.keys.is_empty());
+    if let (Some(twilio), Some(providers), true) = (twilio, providers, asks_nobody) {
         let ends_early = |provider: &login::Settings| provider.max_age < twilio.ttl;
         for (place, _) in providers.iter().enumerate().filter(|(_, provider)| ends_early(provider))
         {
@@ -164,22 +202,6 @@ fn read(root: &mut Section<'_, '_>) -> Option<Config> {
             );
         }
     }
-    let (session, mint) = session?;
-    Some(Config {
-        server: server?,
-        ops: ops?,
-        store: store?,
-        seal: seal?,
-        session,
-        mint,
-        twilio: twilio?,
-        providers: providers?,
-        clients: clients?,
-        limits: limits?,
-        denials: denials?,
-        log: log?,
-        warnings: Vec::new(),
-    })
 }
 
 /// The file as a table. What the parser says is passed on: it tells what it wants there. What the reader behind it says is

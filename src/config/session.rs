@@ -42,13 +42,17 @@ pub(super) fn read(
 
 /// - `logins`: logins begun from one client address (IPv6: one /64), all replicas together. Default `600/m`. Too low, and a company
 ///   behind one address cannot come to work; too high or `off`, and one machine can fill the store with logins.
-/// - `tokens`: tokens for one session. Default `120/m`. Too low, and an app with many tabs fails; too high, and a broken app that
+/// - `guests`: new guests for one client address, likewise. Default `30/h`. Too low, and a school behind one address is turned away; too high
+///   or `off`, and one machine can empty the pool.
+/// - `tokens`: tokens for one session or lease. Default `120/m`. Too low, and an app with many tabs fails; too high, and a broken app that
 ///   asks in a loop is not stopped.
 pub(super) fn read_limits(limits: &mut Section<'_, '_>) -> Option<limits::Settings> {
     let a_minute = |count| Some(Rate { count, per: Duration::from_mins(1) });
     let logins = limits.optional("logins", &RATE, a_minute(600));
+    let an_hour = Some(Rate { count: 30, per: Duration::from_hours(1) });
+    let guests = limits.optional("guests", &RATE, an_hour);
     let tokens = limits.optional("tokens", &RATE, a_minute(120));
-    Some(limits::Settings { logins: logins?, tokens: tokens? })
+    Some(limits::Settings { logins: logins?, guests: guests?, tokens: tokens? })
 }
 
 /// - `keep`: how long a denial can be looked up by its reference, with the claims that rules read. Default `30d`. Too short, and

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use url::Url;
 
 use super::forms;
 use super::reader::{Form, Section};
@@ -15,8 +16,14 @@ use crate::token::Settings;
 ///   connection before they are told to refresh (Twilio advises 20 minutes or more); too long, and somebody who is let go keeps
 ///   writing, for Twilio cannot revoke a token.
 ///
+/// - `api_url`: where Twilio's REST API is. Default `https://conversations.twilio.com`; https, or http on a loopback host. Who answers there
+///   gets the API key.
+///
 /// `idle` is how long a session may lie unused, if that is known.
-pub(super) fn read(twilio: &mut Section<'_, '_>, idle: Option<Duration>) -> Option<Settings> {
+pub(super) fn read(
+    twilio: &mut Section<'_, '_>,
+    idle: Option<Duration>,
+) -> Option<(Settings, crate::twilio::Settings)> {
     let account_sid = twilio.required("account_sid", &ACCOUNT);
     let api_key_sid = twilio.required("api_key_sid", &API_KEY);
     let api_key_secret = twilio.required_secret("api_key_secret", &API_KEY_SECRET);
@@ -33,15 +40,37 @@ pub(super) fn read(twilio: &mut Section<'_, '_>, idle: Option<Duration>) -> Opti
     if ttl.is_some_and(|ttl| ttl < Duration::from_mins(20)) {
         twilio.warn("token_ttl", "is under 20 minutes, which Twilio advises against: a slow client may lose its connection.");
     }
-    Some(Settings {
+    let api_url = twilio.optional("api_url", &API_URL, None);
+    let settings = Settings {
         account_sid: account_sid?,
         api_key_sid: api_key_sid?,
         api_key_secret: api_key_secret?,
         conversations_service_sid: conversations_service_sid?,
         push_credential_sid: push_credential_sid?,
         ttl: ttl?,
-    })
+    };
+    let api = crate::twilio::Settings {
+        api_url: api_url?.or_else(|| Url::parse(API).ok())?,
+        service_sid: settings.conversations_service_sid.clone(),
+        api_key_sid: settings.api_key_sid.clone(),
+        api_key_secret: settings.api_key_secret.clone(),
+        timeout: TIMEOUT,
+    };
+    Some((settings, api))
 }
+
+const API: &str = "https://conversations.twilio.com";
+
+/// How long Twilio may take over one request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+const API_URL: Form<Option<Url>> = Form {
+    read: |text| {
+        let url = forms::web_url(text)?;
+        if url.path() == "/" { Ok(Some(url)) } else { Err("has a path") }
+    },
+    mend: "Leave it out, or write an origin like \"https://conversations.twilio.com\"; http only on a loopback host.",
+};
 
 const ACCOUNT: Form<String> = Form {
     read: |text| sid(text, "AC"),

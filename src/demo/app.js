@@ -1,6 +1,6 @@
 // The demo app: who am I, and a Conversations token, from Vestibule's public routes alone.
 //
-// The session is in a cookie that no script can read. `credentials: 'include'` sends it, because this page is same-site with
+// The session or the guest is in a cookie that no script can read. `credentials: 'include'` sends it, because this page is same-site with
 // Vestibule and its origin is among `server.allowed_origins`.
 
 const element = (id) => document.getElementById(id);
@@ -43,7 +43,7 @@ function tell(problem) {
 
 /** Does `work` while no button can be pressed twice; what it throws is told. */
 async function attempt(work) {
-  const buttons = [element('refresh'), element('sign-out')];
+  const buttons = document.querySelectorAll('button');
   element('problem').hidden = true;
   for (const button of buttons) button.disabled = true;
   try {
@@ -79,7 +79,9 @@ function tick() {
   element('remaining').textContent = `${Math.floor(seconds / 60)} min ${rest} s`;
 }
 
+/** Who is here, with a token; or the way to come in. */
 async function start() {
+  show('loading');
   let session;
   try {
     session = await call('GET', '/session');
@@ -89,17 +91,39 @@ async function start() {
     if (problem.code !== 'login_required') tell(problem);
     return;
   }
-  const until = new Date(session.until);
-  element('name').textContent = session.friendly_name ?? 'you';
+  const guest = session.kind === 'guest';
+  element('name').textContent = guest ? 'guest' : session.friendly_name ?? 'you';
   element('identity').textContent = session.identity;
-  element('provider').textContent = session.provider;
+  element('provider').textContent = guest ? 'nothing: a guest of the pool' : session.provider;
   element('until').dateTime = session.until;
-  element('until').textContent = until.toLocaleString('en-GB', { dateStyle: 'long', timeStyle: 'short' });
+  element('until').textContent = new Date(session.until).toLocaleString('en-GB', { dateStyle: 'long', timeStyle: 'short' });
+  element('for-members').hidden = guest;
+  element('for-guests').hidden = !guest;
   await attempt(refresh);
+  await attempt(list);
   // Unless it turned out that the session is over, which `tell` has shown.
   if (element('signed-out').hidden) show('signed-in');
 }
 
+/** Asks this page's own server, which is Twilio's stand-in too, for the conversations of whoever is here; `join` is taken into one more. */
+async function list(join) {
+  const identity = encodeURIComponent(element('identity').textContent);
+  const response = await fetch(`/conversations/${identity}`, { method: join ? 'POST' : 'GET' });
+  const names = await response.json();
+  element('conversations').textContent = names.length ? names.join(', ') : 'none';
+}
+
+element('guest').addEventListener('click', () => attempt(async () => {
+  await call('POST', '/guest');
+  await start();
+}));
+element('give-back').addEventListener('click', () => attempt(async () => {
+  await call('DELETE', '/guest');
+  ends = null;
+  show('signed-out');
+}));
+element('join').addEventListener('click', () => attempt(() => list(true)));
+element('look').addEventListener('click', () => attempt(() => list()));
 element('refresh').addEventListener('click', () => attempt(refresh));
 setInterval(tick, 1000);
 start();

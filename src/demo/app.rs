@@ -1,26 +1,39 @@
 //! The demo's app: a page of an origin of its own, which knows of Vestibule what any app in a browser can know, its public
 //! routes. The page is static; what it shows, its script asks for (`app.js`).
 
-use axum::Router;
+use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::Response;
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
-use maud::html;
+use axum::{Json, Router};
+use maud::{Markup, html};
 use url::{Url, form_urlencoded};
 
 use super::page::{document, stylesheet};
+use super::twilio::StandIn;
 
-/// The app at `app_url`, which sends people to Vestibule at `service` to sign in.
-pub(super) fn routes(app_url: &Url, service: &Url) -> Router {
+/// A conversation that people join by themselves.
+pub(super) const DEN: &str = "den";
+
+/// The app at `app_url`, which sends people to Vestibule at `service` to sign in. What the Conversations SDK would do with a token, it does with
+/// the stand-in at once.
+pub(super) fn routes(app_url: &Url, service: &Url, twilio: &StandIn) -> Router {
+    let (look, join) = (twilio.clone(), twilio.clone());
+    let look = async move |Path(who): Path<String>| Json(look.conversations_of(&who));
+    let join = async move |Path(who): Path<String>| {
+        join.join(&who, DEN);
+        Json(join.conversations_of(&who))
+    };
     let page = page(app_url, service);
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {service}; form-action {service}; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' {service}; form-action {service}; \
          base-uri 'none'; frame-ancestors 'none'",
         service = service.origin().ascii_serialization()
     );
     Router::new()
         .route("/", get(async move || answer(&page, &policy)))
+        .route("/conversations/{identity}", get(look).post(join))
         .route("/app.js", get(script))
         .route("/demo.css", get(stylesheet))
 }
@@ -49,7 +62,10 @@ fn page(app_url: &Url, service: &Url) -> Html<String> {
                 div.card {
                     h1 { "You are not signed in" }
                     p { "Vestibule sends you to the demo provider and back, and then gives this page a Conversations token." }
-                    a #sign-in.button.first href={ (origin) "/login/demo?" (back) } { "Sign in" }
+                    div.actions {
+                        a #sign-in.button.first href={ (origin) "/login/demo?" (back) } { "Sign in" }
+                        button #guest.button type="button" { "Go on as a guest" }
+                    }
                 }
             }
             section #signed-in.columns hidden {
@@ -63,10 +79,15 @@ fn page(app_url: &Url, service: &Url) -> Html<String> {
                     div.actions {
                         button #refresh.button.first type="button" { "Get a fresh token" }
                         // A page's form and not the script: the browser goes on to the provider, and comes back from there.
-                        form method="post" action={ (origin) "/logout" } {
+                        form #for-members method="post" action={ (origin) "/logout" } {
                             button #sign-out.button type="submit" { "Sign out" }
                         }
+                        div #for-guests.actions hidden {
+                            a.button href={ (origin) "/login/demo?" (back) } { "Sign in" }
+                            button #give-back.button type="button" { "Leave" }
+                        }
                     }
+                    (conversations())
                 }
                 div.card {
                     h2 { "Access token" }
@@ -87,6 +108,18 @@ fn page(app_url: &Url, service: &Url) -> Html<String> {
         script src="/app.js" type="module" {}
     };
     document("Demo app", &body)
+}
+
+/// What the stand-in for Twilio says of whoever is here.
+fn conversations() -> Markup {
+    html! {
+        h2.further { "Conversations" }
+        p { "At the stand-in for Twilio you are in: " strong #conversations {} "." }
+        div.actions {
+            button #join.button type="button" { "Join the conversation “den”" }
+            button #look.button type="button" { "Look again" }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The whole of Vestibule to try, in one process on loopback: the service as it is, and around it the world that it needs, an
-//! OpenID provider with a few people and an app.
+//! OpenID provider with a few people, a stand-in for Twilio's REST API, and an app.
 //!
 //! Owns that world, its ports and its temporary folder. The service in it is configured like any other, from TOML, and met like
 //! any other, over HTTP.
@@ -7,6 +7,7 @@
 mod app;
 mod page;
 mod provider;
+mod twilio;
 
 use std::future::IntoFuture;
 use std::io;
@@ -14,7 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use aws_lc_rs::error::Unspecified;
-use axum::Router;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
@@ -27,6 +27,7 @@ use crate::config::{Config, Fault};
 use crate::service::{Listeners, ServeError, Service, StartError};
 
 use provider::{Client, Provider, random_text};
+pub use twilio::{Account, StandIn};
 
 /// Where the app is when nobody says otherwise: the port that people expect something to try on. The service and its operations
 /// listener have the next two.
@@ -34,6 +35,9 @@ const APP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// The `client_id` that the service has at the provider.
 const CLIENT_ID: &str = "vestibule";
+
+/// The room that every guest is in.
+const LOBBY: &str = "lobby";
 
 /// What the service's own pages say above everything else.
 const NOTICE: &str = "This is a demo. Its people and its Twilio account are made up.";
@@ -98,7 +102,10 @@ pub async fn run(
     let issuer = format!("{app_url}provider");
     let client_secret = random_text()?;
     let config = config(&sockets, &issuer, &client_secret, folder.path())?;
-    let world = world(&app_url, &service_url, issuer, client_secret.into())?;
+    let twilio = stand_in(&config);
+    let routes = app::routes(&app_url, &service_url, &twilio).merge(twilio.routes());
+    let provider = provider_of(&service_url, issuer, client_secret.into())?;
+    let world = routes.nest("/provider", provider::routes(provider));
     let world = axum::serve(from_std(sockets.app)?, world).into_future();
 
     let service = async {
@@ -174,13 +181,12 @@ fn from_std(listener: TcpListener) -> Result<tokio::net::TcpListener, DemoError>
     tokio::net::TcpListener::from_std(listener).map_err(DemoError::World)
 }
 
-/// The app, and the provider beside it.
-fn world(
-    app_url: &Url,
+/// The provider, which knows the service.
+fn provider_of(
     service_url: &Url,
     issuer: String,
     client_secret: SecretString,
-) -> Result<Router, DemoError> {
+) -> Result<Provider, DemoError> {
     let mut redirect_uri = service_url.clone();
     redirect_uri.set_path("/callback/demo");
     let mut post_logout_redirect_uri = service_url.clone();
@@ -191,8 +197,7 @@ fn world(
         redirect_uri,
         post_logout_redirect_uri,
     };
-    let provider = Provider::new(issuer, client)?;
-    Ok(app::routes(app_url, service_url).nest("/provider", provider::routes(provider)))
+    Ok(Provider::new(issuer, client)?)
 }
 
 /// The service's configuration, by the way of every other: TOML text.
@@ -217,7 +222,9 @@ fn config(
             "api_key_sid": format!("SK{}", "de30".repeat(8)),
             "api_key_secret": random_text()?,
             "conversations_service_sid": format!("IS{}", "de30".repeat(8)),
+            "api_url": url_of(&sockets.app)?.origin().ascii_serialization(),
         },
+        "guests": { "size": 20, "conversations": [LOBBY] },
         "provider": [{
             "name": "demo",
             "title": "Demo provider",
@@ -234,6 +241,20 @@ fn config(
         Config::parse(&text, std::iter::empty(), &no_file).map_err(DemoError::Config)?;
     config.server.notice = Some(NOTICE);
     Ok(config)
+}
+
+/// Twilio, as the configuration has it, with the room that guests are taken into.
+fn stand_in(config: &Config) -> StandIn {
+    let (twilio, api) = (&config.twilio, &config.twilio_api);
+    let stand_in = StandIn::new(Account {
+        sid: twilio.account_sid.clone(),
+        api_key_sid: api.api_key_sid.clone(),
+        api_key_secret: api.api_key_secret.clone(),
+        service_sid: api.service_sid.clone(),
+    });
+    stand_in.make_conversation(LOBBY);
+    stand_in.make_conversation(app::DEN);
+    stand_in
 }
 
 /// 32 random bytes in base64.

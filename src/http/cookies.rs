@@ -3,6 +3,7 @@
 use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 
+use crate::guests::LeaseSecret;
 use crate::ids::Secret256;
 use crate::sessions::SessionCookie;
 
@@ -12,6 +13,7 @@ use super::problem::{Code, Problem};
 /// `Secure`, so both are left off.
 pub(super) struct Cookies {
     session: &'static str,
+    guest: &'static str,
     login: &'static str,
     secure: &'static str,
 }
@@ -22,18 +24,24 @@ impl Cookies {
         if https {
             Self {
                 session: "__Host-vestibule",
+                guest: "__Host-vestibule-guest",
                 login: "__Host-vestibule-login",
                 secure: "; Secure",
             }
         } else {
-            Self { session: "vestibule", login: "vestibule-login", secure: "" }
+            Self {
+                session: "vestibule",
+                guest: "vestibule-guest",
+                login: "vestibule-login",
+                secure: "",
+            }
         }
     }
 
     /// Whether the request carries any cookie of ours, good or bad.
     pub(super) fn any(&self, headers: &HeaderMap) -> bool {
-        pairs(headers)
-            .any(|(name, _)| name == self.session.as_bytes() || name == self.login.as_bytes())
+        let ours = [self.session, self.guest, self.login];
+        pairs(headers).any(|(name, _)| ours.iter().any(|ours| name == ours.as_bytes()))
     }
 
     /// The session cookie; `None` when there is none.
@@ -42,17 +50,16 @@ impl Cookies {
     ///
     /// `session_expired` when there is one that we never wrote, or two that differ: whose word would count?
     pub(super) fn session(&self, headers: &HeaderMap) -> Result<Option<SessionCookie>, Problem> {
-        let mut values = values(headers, self.session);
-        let Some(first) = values.next() else { return Ok(None) };
-        let ambiguous = values.any(|other| other != first);
-        let cookie = std::str::from_utf8(first).ok().and_then(SessionCookie::parse);
-        match cookie {
-            Some(cookie) if !ambiguous => Ok(Some(cookie)),
-            _ => Err(Problem::new(
-                Code::SessionExpired,
-                if ambiguous { "two cookies" } else { "bad cookie" },
-            )),
-        }
+        sole(headers, self.session, SessionCookie::parse)
+    }
+
+    /// The guest cookie; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cookies::session`].
+    pub(super) fn guest(&self, headers: &HeaderMap) -> Result<Option<LeaseSecret>, Problem> {
+        sole(headers, self.guest, LeaseSecret::parse)
     }
 
     /// The login cookie's secret, if there is one that we wrote.
@@ -71,6 +78,16 @@ impl Cookies {
         self.set(self.session, "", 0)
     }
 
+    /// Sets the guest cookie for as long as its holder can have the guest. The store knows when the lease ends before that.
+    pub(super) fn set_guest(&self, secret: &LeaseSecret, seconds: u64) -> HeaderValue {
+        self.set(self.guest, &secret.reveal(), seconds)
+    }
+
+    /// Makes the browser forget its guest cookie.
+    pub(super) fn forget_guest(&self) -> HeaderValue {
+        self.set(self.guest, "", 0)
+    }
+
     /// Sets the login cookie.
     pub(super) fn set_login(&self, binding: &Secret256, seconds: u64) -> HeaderValue {
         self.set(self.login, &binding.reveal(), seconds)
@@ -85,6 +102,24 @@ impl Cookies {
         let mut header = HeaderValue::try_from(text).expect("a cookie of ours is ASCII");
         header.set_sensitive(true);
         header
+    }
+}
+
+/// The one value of the cookie `name`, read by `parse`.
+fn sole<T>(
+    headers: &HeaderMap,
+    name: &str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    let mut values = values(headers, name);
+    let Some(first) = values.next() else { return Ok(None) };
+    let ambiguous = values.any(|other| other != first);
+    match std::str::from_utf8(first).ok().and_then(parse) {
+        Some(cookie) if !ambiguous => Ok(Some(cookie)),
+        _ => Err(Problem::new(
+            Code::SessionExpired,
+            if ambiguous { "two cookies" } else { "bad cookie" },
+        )),
     }
 }
 

@@ -29,7 +29,7 @@ use super::problem::{Code, Problem};
 
 /// The routes as metrics and logs name them, with the methods that a browser may be told of. The last stands for all that is
 /// none.
-const ROUTES: [(&str, &str); 14] = [
+const ROUTES: [(&str, &str); 15] = [
     ("/", "GET"),
     ("/login", "GET"),
     ("/login/{provider}", "GET"),
@@ -43,6 +43,7 @@ const ROUTES: [(&str, &str); 14] = [
     ("/logout/done", "GET"),
     (BACK_CHANNEL, "POST"),
     ("/logout/frontchannel/{provider}", "GET"),
+    ("/guest", "POST, DELETE"),
     ("none", "GET, POST"),
 ];
 
@@ -183,6 +184,7 @@ fn place_of(path: &str) -> usize {
         "/logout/done" => 10,
         _ if path.starts_with("/logout/backchannel/") => 11,
         _ if path.starts_with("/logout/frontchannel/") => 12,
+        "/guest" => 13,
         _ => ROUTES.len() - 1,
     }
 }

@@ -115,6 +115,12 @@ pub(super) async fn finish(
         let _gone_or_ends_by_itself = app.rooms.sessions.end(&former.key()).await;
     }
     let mut response = see_other(&proven.return_to)?;
+    // A visitor who signs in is a guest no more. One whose lease is over by now has nothing to bring along.
+    if let Ok(Some(secret)) = app.cookies.guest(&headers) {
+        let handed_over = app.rooms.mint.hand_over(&secret, &live.session.identity).await;
+        handed_over.map_err(|error| over(error.into()))?;
+        response.headers_mut().append(SET_COOKIE, app.cookies.forget_guest());
+    }
     let seconds = live.now.until(live.session.ends).as_secs();
     response.headers_mut().append(SET_COOKIE, app.cookies.set_session(&cookie, seconds));
     Ok(response)
@@ -139,7 +145,7 @@ pub(super) fn name(uri: &Uri) -> Result<ProviderName, Problem> {
 }
 
 /// 303, so that a browser comes with GET whatever it came here with.
-fn see_other(location: &str) -> Result<Response, Problem> {
+pub(super) fn see_other(location: &str) -> Result<Response, Problem> {
     let location = HeaderValue::try_from(location)
         .map_err(|_| Problem::new(Code::InvalidRequest, "location"))?;
     let headers =

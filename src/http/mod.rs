@@ -9,6 +9,7 @@ mod exchange;
 mod form;
 mod forwarded;
 mod gate;
+mod guest;
 mod login;
 mod logout;
 mod origin;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::http::HeaderValue;
 use axum::routing::{delete, get, post};
 use axum::{Router, ServiceExt};
 use ipnet::IpNet;
@@ -73,6 +75,8 @@ struct App {
     cookies: Cookies,
     origins: Arc<Origins>,
     trusted_proxies: Vec<IpNet>,
+    /// What a browser holds the sign-in page to: its form leads to an app, by way of us.
+    sign_in_policy: HeaderValue,
     notice: Option<&'static str>,
     /// Whether e-mail and IP addresses may stand in the log.
     log_pii: bool,
@@ -91,6 +95,7 @@ pub fn service(
         cookies: Cookies::new(settings.public_url.scheme() == "https"),
         origins: origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
+        sign_in_policy: pages::policy_of_sign_in(&settings.allowed_origins),
         notice: settings.notice,
         log_pii,
     });
@@ -102,6 +107,7 @@ pub fn service(
         .route("/callback/{provider}", get(login::finish))
         .route("/token", post(token::mint))
         .route("/oauth2/token", post(exchange::exchange))
+        .route("/guest", post(guest::lend).delete(guest::give_back))
         .route("/session", get(session::show))
         .route("/sessions", get(devices::list).delete(devices::end_others))
         .route("/sessions/{id}", delete(devices::end))

@@ -43,6 +43,9 @@ pub(super) enum Code {
     UnsupportedGrantType,
     LoginFailed,
     RateLimited,
+    TicketRequired,
+    GuestBudgetReached,
+    PoolExhausted,
     ProviderUnavailable,
     StoreUnavailable,
     NotFound,
@@ -97,6 +100,12 @@ impl Code {
                 "The sign-in did not work", "Try again. If it fails again, ask your administrator, quoting the reference."),
             Self::RateLimited => face("rate_limited", StatusCode::TOO_MANY_REQUESTS,
                 "Too many requests", "Wait a moment, then try again."),
+            Self::TicketRequired => face("ticket_required", StatusCode::FORBIDDEN,
+                "Guests need a ticket here", "Come in through the page that gives tickets, or sign in."),
+            Self::GuestBudgetReached => face("guest_budget_reached", StatusCode::TOO_MANY_REQUESTS,
+                "There is no room for another guest this month", "Try again in a while, or sign in."),
+            Self::PoolExhausted => face("pool_exhausted", StatusCode::SERVICE_UNAVAILABLE,
+                "All guest places are taken", "Try again in a while, or sign in."),
             Self::ProviderUnavailable => face("provider_unavailable", StatusCode::SERVICE_UNAVAILABLE,
                 "Your sign-in service does not answer", "Try again in a moment."),
             Self::StoreUnavailable => face("store_unavailable", StatusCode::SERVICE_UNAVAILABLE,
@@ -382,6 +391,7 @@ impl From<MintError> for Problem {
             MintError::Away { after } => {
                 Self::new(Code::ProviderUnavailable, "asked again").after(after)
             }
+            MintError::Guest(error) => error.into(),
             MintError::Token(error) => BearerError::from(error).into(),
             MintError::Store(error) => error.into(),
         }

@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::guests::{GuestError, Held, LeaseSecret};
 use crate::mint::Decided;
 use crate::oidc::Provider;
 use crate::sessions::{SessionCookie, SessionError};
 
-use super::problem::{Code, Problem, html};
-use super::token::json;
+use super::problem::{Code, Problem, html, html_under};
+use super::token::{self, Proof, json};
 use super::{App, pages};
 
 /// The proof that counts (contract §5): `Authorization` alone if present, else the session cookie. A dead one is never passed
@@ -34,27 +35,52 @@ pub(super) fn proof(app: &App, headers: &HeaderMap) -> Result<SessionCookie, Pro
 struct Reply<'a> {
     identity: &'a str,
     kind: &'static str,
-    friendly_name: Option<&'a str>,
-    provider: &'a str,
     since: String,
     until: String,
+    /// Of a member.
+    #[serde(flatten)]
+    member: Option<Member<'a>>,
 }
 
-/// Who is signed in here. Looking is not using: the session's idle time goes on.
+#[derive(Serialize)]
+struct Member<'a> {
+    friendly_name: Option<&'a str>,
+    provider: &'a str,
+}
+
+/// Who is signed in here, or which guest is lent. Looking is not using: neither the session's idle time nor the lease begins anew.
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let cookie = proof(&app, &headers)?;
+    let cookie = match token::proof(&app, &headers)? {
+        Proof::Session(cookie) => cookie,
+        Proof::Guest(secret) => return show_guest(&app, &secret).await,
+        Proof::Bearer(_) => return Err(Problem::new(Code::InvalidToken, "bearer")),
+    };
     let live = app.rooms.sessions.look_at(&cookie.key()).await?;
     let decided = Decided::read(&live.with.1);
     Ok(json(&Reply {
         identity: live.session.identity.as_str(),
         kind: "member",
-        friendly_name: decided.as_ref().and_then(|decided| decided.friendly_name.as_deref()),
-        provider: live.session.provider.as_str(),
         since: live.session.since.to_string(),
         until: live.until.to_string(),
+        member: Some(Member {
+            friendly_name: decided.as_ref().and_then(|decided| decided.friendly_name.as_deref()),
+            provider: live.session.provider.as_str(),
+        }),
+    }))
+}
+
+async fn show_guest(app: &App, secret: &LeaseSecret) -> Result<Response, Problem> {
+    let guests = app.rooms.mint.guests().map_err(|_| GuestError::Ended)?;
+    let Held { identity, lease, .. } = guests.look_at(secret).await?;
+    Ok(json(&Reply {
+        identity: identity.as_str(),
+        kind: "guest",
+        since: lease.since.to_string(),
+        until: lease.ends.to_string(),
+        member: None,
     }))
 }
 
@@ -64,7 +90,7 @@ pub(super) async fn home(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let cookie = match app.cookies.session(&headers) {
-        Ok(None) => return Ok(sign_in(&app, None)),
+        Ok(None) => return guest_home(&app, &headers).await,
         Ok(Some(cookie)) => cookie,
         Err(_never_ours) => return Ok(forgetting(&app, sign_in(&app, None))),
     };
@@ -90,17 +116,42 @@ pub(super) async fn home(
     }
 }
 
-/// The sign-in page: one button a provider.
+/// Which guest is lent to whoever is not signed in, or the sign-in page.
+async fn guest_home(app: &App, headers: &HeaderMap) -> Result<Response, Problem> {
+    let (Ok(guests), Ok(Some(secret))) = (app.rooms.mint.guests(), app.cookies.guest(headers))
+    else {
+        return Ok(sign_in(app, None));
+    };
+    match guests.look_at(&secret).await {
+        Ok(held) => {
+            let page = pages::guest(&pages::Guest {
+                identity: &held.identity,
+                until: held.lease.ends,
+                notice: app.notice,
+            });
+            Ok(html(StatusCode::OK, &page))
+        }
+        Err(GuestError::Ended) => Ok(sign_in(app, None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The sign-in page: one button a provider, and one for guests if there is a pool.
 pub(super) fn sign_in(app: &App, return_to: Option<&str>) -> Response {
     let name_and_title = |provider: &Provider| {
         let settings = provider.settings();
         (settings.name.clone(), settings.title.clone())
     };
     let providers: Vec<_> = app.rooms.login.providers().map(name_and_title).collect();
-    html(
-        StatusCode::OK,
-        &pages::sign_in(&pages::SignIn { providers: &providers, return_to, notice: app.notice }),
-    )
+    let guests = app.rooms.mint.guests().ok();
+    let page = pages::sign_in(&pages::SignIn {
+        providers: &providers,
+        // Who needs a ticket has it from the platform's own page.
+        guests: guests.is_some_and(|guests| guests.settings().tickets.is_none()),
+        return_to,
+        notice: app.notice,
+    });
+    html_under(app.sign_in_policy.clone(), StatusCode::OK, &page)
 }
 
 /// The response, with the browser's session cookie taken away.

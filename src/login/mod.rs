@@ -154,7 +154,7 @@ pub struct Login {
     bearers: Vec<(Arc<Provider>, Bearers)>,
     clients: Vec<Client>,
     store: Arc<Store>,
-    limits: Limits,
+    limits: Arc<Limits>,
     public_url: Url,
 }
 
@@ -164,7 +164,7 @@ impl Login {
         bearers: Vec<(Arc<Provider>, Bearers)>,
         clients: Vec<Client>,
         store: Arc<Store>,
-        limits: Limits,
+        limits: Arc<Limits>,
         public_url: Url,
     ) -> Self {
         let providers = bearers.iter().map(|(provider, _)| provider.clone()).collect();

@@ -5,6 +5,7 @@
 
 mod decided;
 mod denied;
+mod guests;
 mod judge;
 mod revalidate;
 
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Timestamp;
 use crate::denials::Denials;
+use crate::guests::{GuestError, Guests};
 use crate::identity::Bindings;
 use crate::ids::{Identity, ProviderName, RequestId, Subject};
 use crate::login::{Proven, Vouched};
@@ -32,6 +34,7 @@ use crate::token::{AccessToken, Grant, LONGEST, Signer};
 pub use decided::Decided;
 pub use denied::{DenialCode, Denied};
 use denied::{Ground, blocked};
+pub use guests::Lent;
 pub use judge::{Judge, NoSubject, Stale, identity_of, still_means, subject_of};
 
 /// How often a login looks which identity the subject has, when it is overtaken by other logins or by what operators do.
@@ -59,6 +62,9 @@ pub enum MintError {
     /// There is no session to mint on.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// There is no guest to mint for.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
     /// The provider has not been reached for longer than its grace; another try makes sense `after`.
     #[error("the provider cannot be asked whether it still vouches for the person")]
     Away {
@@ -76,7 +82,7 @@ pub enum MintError {
 /// A token and whose it is.
 #[derive(Debug)]
 pub struct Minted {
-    /// The member's identity.
+    /// The member's or the guest's identity.
     pub identity: Identity,
     /// The token.
     pub token: AccessToken,
@@ -100,6 +106,7 @@ enum Path {
     Session,
     Bearer,
     Exchange,
+    Guest,
 }
 
 impl Path {
@@ -109,8 +116,17 @@ impl Path {
             Self::Session => "session",
             Self::Bearer => "bearer",
             Self::Exchange => "exchange",
+            Self::Guest => "guest",
         }
     }
+}
+
+/// How a token comes to be signed, for the audit log.
+#[derive(Clone, Copy)]
+struct SignedToken<'a> {
+    path: Path,
+    provider: Option<&'a ProviderName>,
+    client: Option<&'a str>,
 }
 
 /// What a decision is about.
@@ -132,6 +148,8 @@ pub struct Rooms {
     pub bindings: Bindings,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
+    /// The pool of guests, if there is one.
+    pub guests: Option<Arc<Guests>>,
     /// Who was not let in.
     pub denials: Denials,
     /// Signs tokens.
@@ -252,7 +270,8 @@ impl Mint {
         let (ground_ends, token_ttl) = (now.plus(LONGEST), decision.token_ttl);
         let id = RequestId::unique();
         let grant = Grant { identity: &identity, id, now, ground_ends, token_ttl };
-        let token = self.sign(&grant, path, name, client.as_deref())?;
+        let token = self
+            .sign(&grant, SignedToken { path, provider: Some(name), client: client.as_deref() })?;
         Ok(Minted { identity, token })
     }
 
@@ -317,25 +336,22 @@ impl Mint {
         let token_ttl = self.token_ttl(key, &live).await?;
         let Live { session, now, until, .. } = live;
         let grant = Grant { identity: &session.identity, id, now, ground_ends: until, token_ttl };
-        let token = self.sign(&grant, Path::Session, &session.provider, None)?;
+        let token = self.sign(
+            &grant,
+            SignedToken { path: Path::Session, provider: Some(&session.provider), client: None },
+        )?;
         Ok(Minted { identity: session.identity, token })
     }
 
-    fn sign(
-        &self,
-        grant: &Grant<'_>,
-        path: Path,
-        provider: &ProviderName,
-        client: Option<&str>,
-    ) -> Result<AccessToken, SessionError> {
+    fn sign(&self, grant: &Grant<'_>, how: SignedToken<'_>) -> Result<AccessToken, SessionError> {
         let token = self.rooms.signer.sign(grant).ok_or(SessionError::Ended)?;
         tracing::info!(
             target: AUDIT,
             event = "mint",
             identity = grant.identity.as_str(),
-            provider = provider.as_str(),
-            path = path.as_str(),
-            client,
+            provider = how.provider.map(ProviderName::as_str),
+            path = how.path.as_str(),
+            client = how.client,
             jti = %grant.id,
             expires = token.expires_at,
             "token minted"

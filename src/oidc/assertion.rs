@@ -64,17 +64,7 @@ impl ClientKeys {
         id: &str,
         audiences: &[String],
     ) -> Result<Assertion, OidcError> {
-        let jws = Jws::read(raw_assertion, Typ::ClientAssertion, &Algorithm::ALL)?;
-        match self.0.verify(&jws) {
-            Verdict::Genuine { .. } => {}
-            Verdict::NoKeyFits => {
-                return Err(untrusted("key", "a key of the client", jws.describe_key()));
-            }
-            Verdict::Forged | Verdict::NoKeyVerifies => {
-                return Err(untrusted("signature", "one by a key of the client", "another"));
-            }
-        }
-        let claims = jws.payload()?;
+        let claims = self.verified(raw_assertion, Typ::ClientAssertion)?;
         for name in ["iss", "sub"] {
             if claims.get(name).and_then(Value::as_str) != Some(id) {
                 return Err(untrusted(name, "the client", "another"));
@@ -86,6 +76,24 @@ impl ClientKeys {
                 Ok(Assertion { jti: jti.clone(), claims })
             }
             other => Err(untrusted("jti", "a string that is not empty", kind(other))),
+        }
+    }
+
+    /// The payload of a JWS that may call itself `typ` and that one of these keys has signed.
+    pub(super) fn verified(
+        &self,
+        raw_token: &SecretString,
+        typ: Typ,
+    ) -> Result<Map<String, Value>, OidcError> {
+        let jws = Jws::read(raw_token, typ, &Algorithm::ALL)?;
+        match self.0.verify(&jws) {
+            Verdict::Genuine { .. } => jws.payload(),
+            Verdict::NoKeyFits => {
+                Err(untrusted("key", "a key that is configured", jws.describe_key()))
+            }
+            Verdict::Forged | Verdict::NoKeyVerifies => {
+                Err(untrusted("signature", "one by a key that is configured", "another"))
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ mod redemption;
 mod renewal;
 mod revocation;
 mod snapshot;
+mod ticket;
 mod tokens;
 mod userinfo;
 
@@ -46,6 +47,7 @@ pub use issuer::{TENANT, is_loopback, token_issuers};
 #[cfg(feature = "inside")]
 pub use logout::Logout;
 pub use provider::Provider;
+pub use ticket::Ticket;
 pub use tokens::Tokens;
 
 /// The largest claims document that a login carries on, in bytes of JSON: what the policy can be asked about.

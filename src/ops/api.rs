@@ -56,6 +56,8 @@ pub(super) fn router<S>(
         .route("/identities/{identity}/block", put(block).delete(unblock))
         .route("/identities/{identity}/sessions", delete(end_sessions))
         .route("/standings", get(standings))
+        .route("/guests", get(pool))
+        .route("/guests/quarantine", put(quarantine))
         .method_not_allowed_fallback(no_method)
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -87,6 +89,14 @@ async fn standings(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> An
         (Some(_), Some(_)) => return Err(invalid()),
     };
     Ok(Json(api.records.standings(cursor).await?).into_response())
+}
+
+async fn pool(State(api): State<Arc<Api>>) -> Answer {
+    found(api.records.pool().await?)
+}
+
+async fn quarantine(State(api): State<Arc<Api>>) -> Answer {
+    found(api.records.quarantine().await?)
 }
 
 async fn move_identity(

@@ -12,7 +12,10 @@ use crate::denials::{self, Denials, Record};
 use crate::identity::{self, Bindings, Former, MoveError, Settled};
 use crate::ids::{Identity, ProviderName, Reference, Subject, SubjectError};
 use crate::mint::Decided;
-use crate::store::{Binding, Cursor, Dated, Outcome, Standing, Store, StoreError, Whose};
+use crate::store::{
+    Binding, Cursor, Dated, Outcome, PoolState, PoolTerms, Standing, Store, StoreError, Whose,
+};
+use crate::telemetry::AUDIT;
 
 /// How many standings a page has at most, about, and the first one.
 const MOST: u32 = 500;
@@ -199,27 +202,115 @@ pub enum Moved {
     Overtaken,
 }
 
+/// The pool of guests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// How many guests there are.
+    pub size: u32,
+    /// How many may be active in a month, if not all.
+    pub monthly_budget: Option<u32>,
+    /// The month, in UTC: `2026-11`.
+    pub month: String,
+    /// How many are active in it, which Twilio bills.
+    pub active: u32,
+    /// Lent now.
+    pub lent: u32,
+    /// The lease is over; the last token lives, or the cool-down goes on.
+    pub cooling: u32,
+    /// To be taken out of everything now, or being so.
+    pub scrubbing: u32,
+    /// In something that could not be taken away within the month: scrubbed when the pool next needs a guest that costs a month.
+    pub stale: u32,
+    /// Idle and active this month: lending one costs nothing.
+    pub idle_active: u32,
+    /// Idle, or never lent: lending one costs a month's price.
+    pub idle: u32,
+    /// Idle ones that have to be seen clean again.
+    pub doubtful: u32,
+    /// Waiting to be taken into the guests' conversations.
+    pub joining: u32,
+    /// Beyond the size, and lent no more.
+    pub retired: u32,
+    /// When the store was last found to have lost writes, milliseconds since 1970.
+    pub doubted_ms: Option<u64>,
+    /// Until when guests are kept back that might have been lent unseen, milliseconds since 1970.
+    pub quarantine_ends_ms: Option<u64>,
+}
+
+impl Pool {
+    fn new(state: &PoolState, terms: &PoolTerms) -> Self {
+        Self {
+            size: terms.size,
+            monthly_budget: terms.budget,
+            month: state.month.to_string(),
+            active: state.active,
+            lent: state.lent,
+            cooling: state.cooling,
+            scrubbing: state.scrubbing,
+            stale: state.stale,
+            idle_active: state.warm,
+            idle: state.cold + terms.size.saturating_sub(state.made),
+            doubtful: state.doubtful,
+            joining: state.joining,
+            retired: state.retired,
+            doubted_ms: state.doubted.map(Timestamp::as_millis),
+            quarantine_ends_ms: state.quarantine_ends.map(Timestamp::as_millis),
+        }
+    }
+}
+
+/// A quarantine that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// Until when every guest is kept back, milliseconds since 1970.
+    pub ends_ms: u64,
+}
+
 /// The operators' way to what is kept.
 pub struct Records {
     store: Arc<Store>,
     bindings: Bindings,
     denials: Denials,
     providers: Vec<ProviderName>,
+    pool: Option<PoolTerms>,
     /// How many standings the next page should have, about, by the size of the last one, whoever asked for it: all are of the same
     /// people.
     about: AtomicU32,
 }
 
 impl Records {
-    /// Records kept in `store` about people of `providers`.
+    /// Records kept in `store` about people of `providers` and, if there is one, a pool of guests.
     pub fn new(
         store: Arc<Store>,
         denials: denials::Settings,
         providers: Vec<ProviderName>,
+        pool: Option<PoolTerms>,
     ) -> Self {
         let bindings = Bindings::new(store.clone());
         let denials = Denials::new(store.clone(), denials);
-        Self { store, bindings, denials, providers, about: AtomicU32::new(FIRST) }
+        Self { store, bindings, denials, providers, pool, about: AtomicU32::new(FIRST) }
+    }
+
+    /// The pool now; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn pool(&self) -> Result<Option<Pool>, StoreError> {
+        let Some(terms) = &self.pool else { return Ok(None) };
+        Ok(Some(Pool::new(&self.store.describe_pool().await?.value, terms)))
+    }
+
+    /// Ends all leases, and keeps every guest back until no token can live that the store does not know of; `None` when there is no pool.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any.
+    pub async fn quarantine(&self) -> Result<Option<Quarantined>, StoreError> {
+        let Some(terms) = &self.pool else { return Ok(None) };
+        let ends = self.store.quarantine_guests(terms).await?.value;
+        tracing::info!(target: AUDIT, event = "guests_quarantined", by = "operator", until = %ends, "all guests are kept back");
+        Ok(Some(Quarantined { ends_ms: ends.as_millis() }))
     }
 
     /// Why somebody was not let in; `None` when nothing is on record, or no more.

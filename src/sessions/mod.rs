@@ -11,6 +11,7 @@ mod revalidation;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
@@ -164,6 +165,8 @@ pub struct Sessions {
     grants: Grants,
     tasks: TaskTracker,
     slow: revalidation::Slow,
+    /// When the store was last found to have lost writes, ms; 0 for never.
+    doubted: AtomicU64,
 }
 
 impl Sessions {
@@ -178,7 +181,14 @@ impl Sessions {
             grants: Grants::new(rooms.seal),
             tasks: rooms.tasks,
             slow: revalidation::Slow::default(),
+            doubted: AtomicU64::new(0),
         }
+    }
+
+    /// The store has lost writes before `at`: what a provider said earlier may have been taken back in one of them, so that it is asked
+    /// again before the next token of a session that was opened or asked about before.
+    pub fn doubt(&self, at: Timestamp) {
+        self.doubted.fetch_max(at.as_millis(), Ordering::Relaxed);
     }
 
     /// Opens a session for `member` on a new device, which its owner will know by `label`, with a secret that nobody had before. Of
@@ -319,7 +329,8 @@ impl Sessions {
             return Err(SessionError::Ended);
         }
         let is_due = session.asked.is_some_and(|Asked { at, way }| {
-            now >= at.plus(terms.revalidate_after)
+            (now >= at.plus(terms.revalidate_after)
+                || at.as_millis() < self.doubted.load(Ordering::Relaxed))
                 && match way {
                     Way::Refresh => true,
                     Way::Userinfo { until } => now < until,

@@ -17,6 +17,7 @@ macro_rules! step {
 
 mod embedded;
 mod error;
+mod guests;
 mod identities;
 mod logouts;
 mod measure;
@@ -42,10 +43,11 @@ use measure::{Step, StepMetrics};
 #[cfg(feature = "inside")]
 pub use steps::TakenGrant;
 pub use steps::{
-    Allowance, Asked, BegunRevalidation, Binding, Claim, Cursor, EndedSession, Found, Health,
-    ListedSession, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, Rate,
-    Replicas, Revalidated, Scope, Session, SessionKey, Standing, TakenGrants, TakenLogin, UseTerms,
-    UsedSession, Verdict, Way, Whose,
+    Allowance, Asked, BegunRevalidation, Binding, Claim, Cursor, EndedSession, Found, FoundWork,
+    GuestTask, GuestWork, Health, Lease, LeaseKey, LeaseTerms, Lent, ListedSession, NewLogin,
+    NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, PoolState, PoolTerms, Purpose,
+    Rate, Replicas, Revalidated, Scope, Session, SessionKey, Standing, TakenGrants, TakenLogin,
+    UseTerms, UsedLease, UsedSession, Verdict, Way, Whose, WorkDone, WorkTerms,
 };
 
 /// Where things are kept.

@@ -88,12 +88,14 @@ pub async fn exchange_at(service: &str, token: &str) -> Answer {
 }
 
 /// The routes of the public listener, and the paths of [`PATHS`] that they are.
-const ROUTES: [(&str, &[&str]); 13] = [
+const ROUTES: [(&str, &[&str]); 14] = [
     ("/", &[]),
     ("/login", &[]),
     ("/login/{provider}", &[]),
     ("/callback/{provider}", &["login"]),
     ("/token", &["session", "bearer"]),
+    // No claim of anybody decides there: tests/it/guests tells who gets none.
+    ("/guest", &["guest"]),
     ("/oauth2/token", &["exchange"]),
     ("/session", &[]),
     ("/sessions", &[]),
@@ -641,7 +643,10 @@ fn every_path_that_the_code_knows_is_in_the_table() {
 
     let paths = members("src/mint/mod.rs", "enum Path");
     let paths = set(paths.iter().map(|variant| variant.to_lowercase()));
-    assert_eq!(set(PATHS.map(Path::name)), paths);
-    assert_eq!(set(crate::blocks::PATHS), paths);
+    // A guest has no claims, and no subject that could be denied or blocked.
+    let about_people =
+        paths.iter().filter(|path| *path != "guest").cloned().collect::<BTreeSet<_>>();
+    assert_eq!(set(PATHS.map(Path::name)), about_people);
+    assert_eq!(set(crate::blocks::PATHS), about_people);
     assert_eq!(set(ROUTES.iter().flat_map(|(_, paths)| *paths).copied()), paths);
 }

@@ -105,3 +105,59 @@ async fn mallory_is_refused_with_a_page_that_says_what_to_do() {
     browser.open(&url).await;
     browser.find("#sign-in").await;
 }
+
+#[tokio::test]
+async fn two_windows_are_two_guests_and_who_comes_again_finds_nothing_of_before() {
+    let (_demo, url) = demo().await;
+    let (one, other) = (Browser::start().await, Browser::start().await);
+    for window in [&one, &other] {
+        window.open(&url).await;
+        window.click("#guest").await;
+    }
+    let guests = [one.text("#identity").await, other.text("#identity").await];
+    assert!(
+        guests[0] != guests[1] && guests.iter().all(|it| it.starts_with("guest-")),
+        "{guests:?}"
+    );
+    says(&one, "#conversations", "lobby", "#look").await;
+
+    one.open(&url).await;
+    assert_eq!(one.text("#identity").await, guests[0], "a reload keeps the guest");
+    says(&one, "#conversations", "lobby, den", "#join").await;
+    one.picture("app-guest").await;
+    one.click("#give-back").await;
+    one.find("#sign-in").await;
+    one.click("#guest").await;
+
+    // It may be any guest but the other's; whichever it is, it knows nothing of the den.
+    assert_ne!(one.text("#identity").await, guests[1]);
+    says(&one, "#conversations", "lobby", "#look").await;
+    assert_eq!(
+        claims(&one.text("#token").await)["grants"]["identity"],
+        one.text("#identity").await
+    );
+
+    sign_in_as_member(&other).await;
+    says(&other, "#conversations", "lobby", "#look").await;
+    other.picture("app-guest-signed-in").await;
+}
+
+/// From the app of a guest to the provider and back as alice.
+async fn sign_in_as_member(browser: &Browser) {
+    browser.click("#for-guests a.button").await;
+    browser.click("button[name=login][value=alice]").await;
+    let begun = Instant::now();
+    while browser.text("#identity").await.starts_with("guest-") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "she stays a guest");
+    }
+}
+
+/// Clicks until an element says so: what it shows comes a moment later.
+async fn says(browser: &Browser, element: &str, text: &str, click: &str) {
+    let begun = Instant::now();
+    while browser.text(element).await != text {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{element} does not say {text}");
+        browser.click(click).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -60,7 +60,9 @@ async fn abandoned_logins_pile_up_neither_in_the_browser_nor_for_ever_in_the_sto
 
     let sent: usize = alice.cookies.iter().map(|(name, value)| name.len() + value.len() + 3).sum();
     assert!(sent < 200, "{sent} bytes of cookies after 60 abandoned logins");
-    for key in setup.redis.ask::<Vec<String>>(&["KEYS", "*"]) {
+    let keys = setup.redis.ask::<Vec<String>>(&["KEYS", "*"]);
+    // One, which no login makes: by it a loss of writes is noticed.
+    for key in keys.into_iter().filter(|key| key != "vestibule:guests:{guests}") {
         let patience: i64 = setup.redis.ask(&["PTTL", &key]);
         assert!((1..=15 * 60 * 1000).contains(&patience), "{key} lives for {patience} ms");
     }

@@ -16,7 +16,7 @@ use crate::support::setup::provider_section;
 use crate::support::visitor::{Answer, Visitor};
 
 /// Debian's libfaketime, whatever the machine.
-fn library() -> PathBuf {
+pub fn library() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
     let mut found = folders.map(|it| it.path().join("faketime/libfaketime.so.1"));
     found.find(|it| it.exists()).unwrap_or_else(|| {

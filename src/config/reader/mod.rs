@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -181,6 +182,63 @@ impl<'a> Section<'_, 'a> {
             Some(raw) => self.read(key, raw, form),
             None => Some(default),
         }
+    }
+
+    /// A whole number within `range` that must be there; `mend` says how it is written.
+    pub(super) fn required_number(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u32>,
+        mend: &str,
+    ) -> Option<u32> {
+        match self.take(key) {
+            Some(raw) => self.number(key, &raw, &range, mend),
+            None => self.missing(key, mend),
+        }
+    }
+
+    /// One that need not be there.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer is a fault, as in every getter; the inner is absence"
+    )]
+    pub(super) fn optional_number(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u32>,
+        mend: &str,
+    ) -> Option<Option<u32>> {
+        match self.take(key) {
+            Some(raw) => self.number(key, &raw, &range, mend).map(Some),
+            None => Some(None),
+        }
+    }
+
+    fn number(
+        &mut self,
+        key: &str,
+        raw: &Raw,
+        range: &RangeInclusive<u32>,
+        mend: &str,
+    ) -> Option<u32> {
+        let number = match raw {
+            Raw::File(Value::Integer(number)) => Some(*number),
+            Raw::Variable(text) => text.parse::<i64>().ok(),
+            Raw::File(_) => None,
+        };
+        let Some(number) = number else { return self.fault(key, "is not a whole number", mend) };
+        let within = u32::try_from(number).ok().filter(|number| range.contains(number));
+        if within.is_none() { self.fault(key, "is too small or too big", mend) } else { within }
+    }
+
+    /// Whether there is anything of the table `key`, here or in the environment.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.left.contains_key(key) || self.source.speaks_for(&self.variable_of(key))
+    }
+
+    /// How many faults were noted so far.
+    pub(super) fn faults(&self) -> usize {
+        self.source.faults.len()
     }
 
     /// `true` or `false`.

@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
+use axum::http::HeaderValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -30,18 +31,30 @@ pub(crate) fn content_security_policy() -> &'static str {
     &POLICY
 }
 
+/// The policy of the sign-in page: what its form leads to may be an app, for browsers look at where a form is sent on to.
+pub(crate) fn policy_of_sign_in(origins: &[String]) -> HeaderValue {
+    let to = ["'self'".to_owned()].into_iter().chain(origins.iter().cloned()).collect::<Vec<_>>();
+    let to = format!("form-action {}", to.join(" "));
+    let policy = content_security_policy().replace("form-action 'self'", &to);
+    // Origins are ASCII as browsers spell them.
+    HeaderValue::try_from(policy)
+        .unwrap_or_else(|_| HeaderValue::from_static(content_security_policy()))
+}
+
 /// What the sign-in page shows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SignIn<'a> {
     /// Each provider's name and title, in the order of their buttons.
     pub providers: &'a [(ProviderName, String)],
+    /// Whether visitors may go on as guests.
+    pub guests: bool,
     /// Where the browser goes after the login; checked before.
     pub return_to: Option<&'a str>,
     /// A banner above everything.
     pub notice: Option<&'a str>,
 }
 
-/// One button a provider, each of which begins a login there.
+/// One button a provider, each of which begins a login there; and a form that POSTs to `/guest`.
 pub(crate) fn sign_in(view: &SignIn) -> Markup {
     let body = html! {
         h1 { "Sign in" }
@@ -51,8 +64,40 @@ pub(crate) fn sign_in(view: &SignIn) -> Markup {
                 li { a.button href=(login_path(name, view.return_to)) { "Continue with " (title) } }
             }
         }
+        @if view.guests {
+            form method="post" action="/guest" {
+                @if let Some(return_to) = view.return_to {
+                    input type="hidden" name="return_to" value=(return_to);
+                }
+                button.button type="submit" { "Continue as a guest" }
+            }
+        }
     };
     page("Sign in", view.notice, &body)
+}
+
+/// What a visitor is shown who has a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guest<'a> {
+    /// Who the visitor is in Conversations.
+    pub identity: &'a Identity,
+    /// When the lease ends unless it is renewed.
+    pub until: Timestamp,
+    /// A banner above everything.
+    pub notice: Option<&'a str>,
+}
+
+/// Which guest is lent here, and the way to sign in.
+pub(crate) fn guest(view: &Guest) -> Markup {
+    let body = html! {
+        h1 { "You are here as a guest" }
+        dl {
+            div { dt { "Identity" } dd { code { (view.identity) } } }
+            div { dt { "Until" } dd { time datetime=(view.until) { (for_people(view.until)) } ", or longer while you stay" } }
+        }
+        a.button href="/login" { "Sign in" }
+    };
+    page("Guest", view.notice, &body)
 }
 
 /// What a signed-in person is shown.
@@ -276,7 +321,8 @@ mod tests {
             notice,
         };
         vec![
-            sign_in(&SignIn { providers: &providers, return_to: Some(text), notice }).into_string(),
+            sign_in(&SignIn { providers: &providers, guests: true, return_to: Some(text), notice })
+                .into_string(),
             signed_in(&who).into_string(),
             signed_out(false, notice).into_string(),
             signed_out(true, notice).into_string(),

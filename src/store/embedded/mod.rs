@@ -5,6 +5,7 @@
 //! many steps share one flush. What each step promises stands at [`super::Store`].
 
 mod clock;
+mod guests;
 mod logouts;
 mod revalidation;
 mod rows;

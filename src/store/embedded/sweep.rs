@@ -16,6 +16,7 @@ pub(super) struct Sweep {
     standings: String,
     denials: String,
     limits: String,
+    asked: String,
 }
 
 impl Sweep {
@@ -30,7 +31,8 @@ impl Sweep {
         sweep(&mut rows.spent, &mut self.spent, most, |row| row.0 < ms)?;
         sweep(&mut rows.standings, &mut self.standings, most, |row| row.0 <= ms)?;
         sweep(&mut rows.denials, &mut self.denials, most, |row| row.0 <= ms)?;
-        sweep(&mut rows.limits, &mut self.limits, most, |row| row.0 <= us)
+        sweep(&mut rows.limits, &mut self.limits, most, |row| row.0 <= us)?;
+        sweep(&mut rows.asked, &mut self.asked, most, |row| row.0 < ms)
     }
 }
 

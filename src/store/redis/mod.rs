@@ -4,6 +4,7 @@
 
 mod batch;
 mod examine;
+mod guests;
 mod identities;
 mod keys;
 mod link;
@@ -33,19 +34,26 @@ use script::Script;
 pub(super) struct Redis {
     link: Link,
     scripts: Scripts,
+    pool: guests::Known,
 }
 
-/// Each script once, under the name of its step: the field, the file and the list cannot differ.
+/// Each script once, under the name of its step: the field, the file and the list cannot differ. Those about guests have what they share
+/// before them.
 macro_rules! scripts {
-    ($($name:ident),* $(,)?) => {
+    ($($name:ident),* ; after guests: $($guests:ident),* $(,)?) => {
         struct Scripts {
-            $($name: Script),*
+            $($name: Script,)*
+            $($guests: Script),*
         }
 
         impl Scripts {
             fn new() -> Self {
                 Self {
-                    $($name: Script::new(include_str!(concat!("lua/", stringify!($name), ".lua")))),*
+                    $($name: Script::new(include_str!(concat!("lua/", stringify!($name), ".lua"))),)*
+                    $($guests: Script::new(concat!(
+                        include_str!("lua/guests.lua"),
+                        include_str!(concat!("lua/", stringify!($guests), ".lua"))
+                    ))),*
                 }
             }
         }
@@ -88,7 +96,17 @@ scripts!(
     read_standing,
     decide_standing,
     keep_denial,
-    find_denial,
+    find_denial;
+    after guests:
+    lend_guest,
+    use_lease,
+    read_lease,
+    end_lease,
+    claim_guest_work,
+    finish_guest_work,
+    describe_pool,
+    heed_doubt,
+    quarantine_guests,
 );
 
 impl Redis {
@@ -116,7 +134,8 @@ impl Redis {
         // Servers before 7.2 answer `CLIENT SETINFO` with an error, which operators would find in their statistics.
         let handshake = info.redis_settings().clone().set_skip_set_lib_name();
         let client = Client::open(info.set_tcp_settings(tcp).set_redis_settings(handshake));
-        Ok(Self { link: Link::new(client.map_err(|_| OpenError::Url)?), scripts: Scripts::new() })
+        let link = Link::new(client.map_err(|_| OpenError::Url)?);
+        Ok(Self { link, scripts: Scripts::new(), pool: guests::Known::default() })
     }
 
     /// A step had no answer in time: see [`Link::suspect`].

@@ -1,6 +1,7 @@
 //! What goes into the steps and what comes out of them: plain, checked, and without a meaning of its own.
 
 mod bindings;
+mod guests;
 mod logouts;
 mod revalidation;
 mod sessions;
@@ -11,6 +12,10 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{Digest, ProviderName, Subject};
 pub use bindings::{Binding, Found};
+pub use guests::{
+    FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms,
+    Purpose, UsedLease, WorkDone, WorkTerms,
+};
 pub use logouts::Scope;
 pub use revalidation::{Asked, BegunRevalidation, Revalidated, TakenGrant, TakenGrants, Way};
 pub use sessions::{

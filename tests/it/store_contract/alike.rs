@@ -1,4 +1,5 @@
-//! Both stores answer alike: random sequences of steps, on a Redis and on a file, answer for answer.
+//! Both stores answer alike: random sequences of steps, on a Redis and on a file, answer for answer. Those about guests, whose answers are
+//! a matter of time, are in [`super::guests`].
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ mod alike;
 mod blocks;
 mod devices;
 mod embedded_faults;
+mod guests;
 mod identities;
 mod limits;
 mod logins;

@@ -19,7 +19,7 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::RedisServer;
 
 /// A server, a proxy before it, and a store that has spoken through it.
-async fn behind_a_proxy() -> (RedisServer, Proxy, Store) {
+pub(super) async fn behind_a_proxy() -> (RedisServer, Proxy, Store) {
     let server = RedisServer::start();
     let proxy = Proxy::before(server.address()).await;
     let store = redis_store(&proxy.url()).await;
@@ -78,6 +78,8 @@ macro_rules! twice {
         $step.await.unwrap().value
     }};
 }
+
+pub(super) use twice;
 
 #[tokio::test]
 async fn each_step_sent_again_after_lost_replies_answers_as_if_it_were_sent_once() {

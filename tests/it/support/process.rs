@@ -89,6 +89,11 @@ impl Process {
             .flatten()
             .unwrap_or_else(|| panic!("{} {what}; it said:\n{}", self.name, self.seen.join("\n")))
     }
+
+    /// What it has said, up to the line that was last waited for.
+    pub fn said(&self) -> &[String] {
+        &self.seen
+    }
 }
 
 impl Drop for Process {

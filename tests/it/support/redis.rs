@@ -1,8 +1,10 @@
 //! A real `redis-server` a test: on a free port, no data on disk unless asked, gone with the test.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use redis::FromRedisValue;
@@ -17,6 +19,16 @@ pub struct RedisServer {
     process: Child,
     directory: TempDir,
     settings: Vec<String>,
+    clock: Option<Clock>,
+    ahead: Duration,
+    stopped_at: Option<f64>,
+}
+
+/// A clock that begins at a moment, seconds since 1970, and runs so many times as fast as the machine's.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    pub begins: f64,
+    pub speed: f64,
 }
 
 impl RedisServer {
@@ -32,14 +44,31 @@ impl RedisServer {
 
     /// A server with settings of its own, as on its command line. It never takes snapshots.
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_by(None, settings)
+    }
+
+    /// A server with a clock of its own. What it dates goes by that; its time-outs do not.
+    pub fn start_with_clock(clock: Clock, settings: &[&str]) -> Self {
+        Self::start_by(Some(clock), settings)
+    }
+
+    fn start_by(clock: Option<Clock>, settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let settings = settings.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         // Somebody else may take the port between our look and the server's; then there is another one.
         for _ in 0..10 {
             let port = free_port();
-            let mut process = spawn(port, &directory, &settings);
+            let mut process = spawn(port, &directory, &settings, clock);
             if is_ready(&mut process, &directory) {
-                return Self { port, process, directory, settings };
+                return Self {
+                    port,
+                    process,
+                    directory,
+                    settings,
+                    clock,
+                    ahead: Duration::ZERO,
+                    stopped_at: None,
+                };
             }
         }
         panic!("redis-server does not start with {settings:?}");
@@ -81,15 +110,34 @@ impl RedisServer {
         command.query(&mut connection).expect("it answers")
     }
 
+    /// What its clock shows, seconds since 1970.
+    pub fn time(&self) -> f64 {
+        let (seconds, micros): (f64, f64) = self.ask(&["TIME"]);
+        seconds + micros / 1e6
+    }
+
+    /// Puts a clock of its own forward.
+    pub fn put_forward(&mut self, by: Duration) {
+        assert!(self.clock.is_some(), "it lives by the machine's clock");
+        self.ahead += by;
+        tell_ahead(&self.directory, self.ahead);
+    }
+
     /// Stops it at once, as a crash would.
     pub fn stop(&mut self) {
+        self.stopped_at = self.clock.map(|_| self.time());
         self.process.kill().expect("it runs");
         self.process.wait().expect("it was ours");
     }
 
     /// Starts it again on the same port, with what it kept on disk.
     pub fn start_again(&mut self) {
-        self.process = spawn(self.port, &self.directory, &self.settings);
+        if let Some(Clock { begins, .. }) = &mut self.clock {
+            // It goes on from what it showed last, as a server's does.
+            *begins = self.stopped_at.unwrap_or(*begins);
+            self.ahead = Duration::ZERO;
+        }
+        self.process = spawn(self.port, &self.directory, &self.settings, self.clock);
         assert!(is_ready(&mut self.process, &self.directory), "redis-server does not start again");
     }
 
@@ -122,10 +170,16 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-fn spawn(port: u16, directory: &TempDir, settings: &[String]) -> Child {
+fn spawn(port: u16, directory: &TempDir, settings: &[String], clock: Option<Clock>) -> Child {
     // What the last run of this server said is not about this one.
     let _none_yet = std::fs::remove_file(log(directory));
-    Command::new("redis-server")
+    let mut command = Command::new("redis-server");
+    if let Some(Clock { begins, speed }) = clock {
+        tell_ahead(directory, Duration::ZERO);
+        command.env("LD_PRELOAD", shim()).env("REDIS_CLOCK", format!("{begins} {speed}"));
+        command.env("REDIS_CLOCK_AHEAD", directory.path().join("ahead"));
+    }
+    command
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
         .arg("--dir")
         .arg(directory.path())
@@ -139,6 +193,29 @@ fn spawn(port: u16, directory: &TempDir, settings: &[String]) -> Child {
         .unwrap_or_else(|error| {
             panic!("redis-server does not run ({error}): ./tests/run installs it")
         })
+}
+
+/// Tells a server how far its clock is ahead. Written over, not anew: it has the file in its memory.
+fn tell_ahead(directory: &TempDir, ahead: Duration) {
+    let us = i64::try_from(ahead.as_micros()).expect("no test lives so long");
+    let mut how = std::fs::File::options();
+    let how = how.write(true).create(true).truncate(false);
+    let mut file = how.open(directory.path().join("ahead")).expect("it can be written to");
+    file.write_all(&us.to_ne_bytes()).expect("it can be written to");
+}
+
+/// What gives a server a clock of its own, compiled once.
+fn shim() -> &'static Path {
+    static SHIM: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let library = folder.path().join("clock.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/clock.c");
+        let mut compile = Command::new("cc");
+        compile.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl");
+        assert!(compile.status().expect("cc runs: Rust links with it").success());
+        (folder, library)
+    });
+    &SHIM.1
 }
 
 fn log(directory: &TempDir) -> PathBuf {

@@ -3,6 +3,7 @@
 //! A row that is over is as good as gone, whether the sweep has come by yet or not.
 
 mod devices;
+mod guests;
 mod identities;
 mod limits;
 mod logins;
@@ -54,6 +55,30 @@ type StandingRow = (&'static str, &'static str, &'static str, &'static str);
 pub(super) type Denial = (u64, &'static str);
 /// When it is untouched again, µs; the request counted last.
 pub(super) type Limit = (u64, &'static str);
+/// The first guest that was never lent; the cool-down asked for last, ms; when the store was found to have lost writes, 0 for never, until
+/// when guests are kept back for it that are idle and that were lent, ms, and up to which guest also those that were never lent are
+/// doubtful; leases that began before this moment are over, ms; the stale guest that is scrubbed for the next visitor, 0 for none.
+type PoolRow = (u32, u64, (u64, u64, u64, u32), u64, u32);
+/// How many guests are active in the month, and how many are idle that were last active in it.
+type MonthRow = (u32, u32);
+/// Digest of the holder's secret, empty for a guest that nobody has had; since, the lease's end, its last token's end, when it is ready, ms;
+/// the last month that it is active in, 0 for none; whether it is confirmed, given back, and work on it has begun; the member that its
+/// holder has become; the claim; when its limit is untouched again, µs, and the request counted last; since when it waits in the first
+/// three queues.
+type GuestRow = (
+    &'static str,
+    (u64, u64, u64, u64),
+    u32,
+    (bool, bool, bool),
+    Option<&'static str>,
+    Option<ClaimRow>,
+    (u64, &'static str),
+    (Option<u64>, Option<u64>, Option<u64>),
+);
+/// The request that claimed it, when, until when, ms; whether it is to join.
+type ClaimRow = (&'static str, u64, u64, bool);
+/// When the row is over; the guest that the request got, since when and until when its lease lasted, ms.
+pub(super) type AskedRow = (u64, u32, u64, u64);
 /// Subject key, issuer, value of the subject claim.
 type Owner = (&'static str, &'static str, &'static str);
 
@@ -83,6 +108,26 @@ const CLAIMS: TableDefinition<&str, Owner> = TableDefinition::new("claims");
 const BLOCKS: TableDefinition<&str, ()> = TableDefinition::new("blocks");
 /// Bindings by subject key. For ever; its row changes when all sessions of the subject are ended.
 const SUBJECTS: TableDefinition<&str, &str> = TableDefinition::new("subjects");
+/// The pool, but for its guests.
+const POOL: TableDefinition<(), PoolRow> = TableDefinition::new("pool");
+/// By month: twelve for each year since 0, and its place in the year from 0; 0 for guests that were never active. For ever.
+const MONTHS: TableDefinition<u32, MonthRow> = TableDefinition::new("months");
+/// By number: guests that are neither idle, stale nor retired.
+const GUESTS: TableDefinition<u32, GuestRow> = TableDefinition::new("guests");
+/// Month active last, since when it is idle, ms, and number.
+const IDLE: TableDefinition<(u32, u64, u32), ()> = TableDefinition::new("idle");
+/// Guests that are lent or cool, by when they are ready, ms, and number; and in the same way the queues that follow.
+const BUSY: TableDefinition<(u64, u32), ()> = TableDefinition::new("busy");
+/// To be scrubbed, by when.
+const WORK: TableDefinition<(u64, u32), ()> = TableDefinition::new("work");
+/// To be taken into conversations, by when.
+const JOINS: TableDefinition<(u64, u32), ()> = TableDefinition::new("joins");
+/// In something, and not worth a month's price, by since when.
+const STALE: TableDefinition<(u64, u32), ()> = TableDefinition::new("stale");
+/// Beyond the size, by number.
+const RETIRED: TableDefinition<(u64, u32), ()> = TableDefinition::new("retired");
+/// By `lend` or `claim`, a space, and the request.
+const ASKED: TableDefinition<&str, AskedRow> = TableDefinition::new("asked");
 /// The clock's promise, µs.
 const CLOCK: TableDefinition<(), u64> = TableDefinition::new("clock");
 
@@ -105,6 +150,13 @@ pub(super) struct Rows<'t> {
     claims: Table<'t, &'static str, Owner>,
     blocks: Table<'t, &'static str, ()>,
     subjects: Table<'t, &'static str, &'static str>,
+    pool: Table<'t, (), PoolRow>,
+    months: Table<'t, u32, MonthRow>,
+    guests: Table<'t, u32, GuestRow>,
+    idle: Table<'t, (u32, u64, u32), ()>,
+    /// In the order of `Queue`.
+    queues: [Table<'t, (u64, u32), ()>; 5],
+    pub(super) asked: Table<'t, &'static str, AskedRow>,
     clock: Table<'t, (), u64>,
 }
 
@@ -132,6 +184,18 @@ impl<'t> Rows<'t> {
             claims: transaction.open_table(CLAIMS)?,
             blocks: transaction.open_table(BLOCKS)?,
             subjects: transaction.open_table(SUBJECTS)?,
+            pool: transaction.open_table(POOL)?,
+            months: transaction.open_table(MONTHS)?,
+            guests: transaction.open_table(GUESTS)?,
+            idle: transaction.open_table(IDLE)?,
+            queues: [
+                transaction.open_table(BUSY)?,
+                transaction.open_table(WORK)?,
+                transaction.open_table(JOINS)?,
+                transaction.open_table(STALE)?,
+                transaction.open_table(RETIRED)?,
+            ],
+            asked: transaction.open_table(ASKED)?,
             clock: transaction.open_table(CLOCK)?,
         })
     }

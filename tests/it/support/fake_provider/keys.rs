@@ -232,7 +232,7 @@ pub(super) fn with_claims(token: &str, claims: &Value) -> String {
 }
 
 /// The claims of a token, unverified.
-pub(super) fn payload(token: &str) -> Option<Value> {
+pub fn payload(token: &str) -> Option<Value> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&payload).ok()
 }

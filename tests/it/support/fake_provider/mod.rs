@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use grants::Grant;
-pub use keys::{Signer, THUMBPRINT, public_bytes};
+pub use keys::{Signer, THUMBPRINT, payload, public_bytes};
 pub use logout::{LOGOUT_EVENT, SignedOut};
 pub use server::Reply;
 

@@ -1,0 +1,221 @@
+//! Whom to lend.
+
+use std::time::Duration;
+
+use super::super::Rows;
+use super::orders::{Idle, Queue, Waits};
+use super::{Guest, Pool, end_of, lease, month_of};
+use crate::ids::{Digest, RequestId};
+use crate::store::embedded::writer::Trouble;
+use crate::store::steps::{Lent, PoolTerms, millis};
+
+/// How many guests beyond the size are put aside in one step.
+const LOOKS: u32 = 64;
+
+/// How long to wait, in ms: for what is put aside or seen clean in a moment; for a worker that is at it; when nothing is known to come.
+const MOMENT: u64 = 1000;
+const SCRUB: u64 = 2000;
+const MINUTE: u64 = 60_000;
+
+/// A guest that can be lent, and where it is now.
+#[derive(Clone, Copy)]
+enum Candidate {
+    Idle(Idle),
+    Retired(u32),
+    New,
+}
+
+/// What was found among the guests.
+enum Choice {
+    /// This one, which is active already.
+    Free(Candidate),
+    /// This one, which will be one more.
+    Costly(Candidate),
+    None,
+    /// There are too many beyond the size to look at all of them now.
+    LookAgain,
+}
+
+impl Rows<'_> {
+    pub(in crate::store::embedded) fn lend_guest(
+        &mut self,
+        id: &Digest,
+        terms: &PoolTerms,
+        request: RequestId,
+    ) -> Result<Lent, Trouble> {
+        let name = format!("lend {request}");
+        if let Some((guest, since, ends)) = self.asked_before(&name)? {
+            return Ok(Lent::Guest(lease(guest, since, ends, ends)));
+        }
+        let mut pool = self.pool()?;
+        let now = self.ms();
+        let active = self.month(month_of(now))?.0;
+        let may_cost = terms.budget.is_none_or(|budget| active < budget);
+        match self.choose(&pool, terms.size)? {
+            Choice::Free(candidate) => self.lend(pool, candidate, (id, &name), terms),
+            Choice::Costly(candidate) if may_cost => self.lend(pool, candidate, (id, &name), terms),
+            Choice::Costly(_) => self.budget_reached(),
+            Choice::LookAgain => Ok(Lent::Exhausted { after: Duration::from_millis(MOMENT) }),
+            Choice::None => match self.first_stale(&pool, terms.size)? {
+                Some((since, number)) if may_cost => {
+                    self.want(&mut pool, since, number)?;
+                    Ok(Lent::Exhausted { after: Duration::from_millis(SCRUB) })
+                }
+                Some(_) => self.budget_reached(),
+                None => {
+                    let until = self.earliest(&pool, terms.size)?;
+                    Ok(Lent::Exhausted { after: Duration::from_millis(until - now) })
+                }
+            },
+        }
+    }
+
+    fn choose(&mut self, pool: &Pool, size: u32) -> Result<Choice, Trouble> {
+        let now = self.ms();
+        let month = month_of(now);
+        let mut looks = LOOKS;
+        if let Some(idle) = self.fitting_idle(month, pool.doubted, size, &mut looks)? {
+            return Ok(Choice::Free(Candidate::Idle(idle)));
+        }
+        let mut from = 0;
+        while now >= pool.floor_idle
+            && let Some(before) = self.first_idle_month(from)?.filter(|before| *before < month)
+        {
+            if let Some(idle) = self.fitting_idle(before, pool.doubted, size, &mut looks)? {
+                return Ok(Choice::Costly(Candidate::Idle(idle)));
+            }
+            from = before + 1;
+        }
+        if looks == 0 {
+            return Ok(Choice::LookAgain);
+        }
+        if now < pool.floor_idle {
+            return Ok(Choice::None);
+        }
+        if pool.next <= size && pool.next > pool.unsure {
+            return Ok(Choice::Costly(Candidate::New));
+        }
+        // One that was put aside before a doubt is as doubtful as one that was never lent.
+        let retired = self.first_of(Queue::Retired, u64::from(pool.unsure) + 1)?;
+        Ok(match retired.filter(|(_, number)| *number <= size) {
+            Some((_, number)) => Choice::Costly(Candidate::Retired(number)),
+            None => Choice::None,
+        })
+    }
+
+    /// As [`Rows::first_idle`], but of the guests within the size: those beyond it are put aside.
+    fn fitting_idle(
+        &mut self,
+        month: u32,
+        from: u64,
+        size: u32,
+        looks: &mut u32,
+    ) -> Result<Option<Idle>, Trouble> {
+        while *looks > 0
+            && let Some(idle) = self.first_idle(month, from)?
+        {
+            if idle.number <= size {
+                return Ok(Some(idle));
+            }
+            *looks -= 1;
+            self.take_idle(idle)?;
+            self.enqueue(Queue::Retired, idle.number.into(), idle.number)?;
+        }
+        Ok(None)
+    }
+
+    fn lend(
+        &mut self,
+        mut pool: Pool,
+        candidate: Candidate,
+        (id, name): (&Digest, &str),
+        terms: &PoolTerms,
+    ) -> Result<Lent, Trouble> {
+        let (number, active) = match candidate {
+            Candidate::Idle(idle) => {
+                self.take_idle(idle)?;
+                (idle.number, idle.month)
+            }
+            Candidate::Retired(number) => {
+                self.unqueue(Queue::Retired, number.into(), number)?;
+                (number, 0)
+            }
+            Candidate::New => {
+                pool.next += 1;
+                (pool.next - 1, 0)
+            }
+        };
+        let now = self.ms();
+        let ends = now.saturating_add(millis(terms.first.min(terms.token).min(terms.max_stay)));
+        let ready = ends.saturating_add(millis(terms.cooldown));
+        let guest = Guest {
+            number,
+            id: id.to_string(),
+            since: now,
+            ends,
+            token_ends: ends,
+            ready,
+            active: self.count_active(active, now, ends)?,
+            waits: Waits { busy: Some(ready), work: None, joins: terms.joins.then_some(now) },
+            ..Guest::default()
+        };
+        self.keep_guest(&guest)?;
+        pool.cooldown = millis(terms.cooldown);
+        self.keep_pool(&pool)?;
+        self.remember_asked(name, (number, now, ends))?;
+        Ok(Lent::Guest(guest.lease(ends)))
+    }
+
+    /// The stale guest to be scrubbed for the next visitor, unless one is already.
+    fn first_stale(&self, pool: &Pool, size: u32) -> Result<Option<(u64, u32)>, Trouble> {
+        if pool.wanted != 0 || self.ms() < pool.floor_idle {
+            return Ok(None);
+        }
+        let stale = self.queued(Queue::Stale, 0, u64::MAX, LOOKS as usize)?;
+        Ok(stale.into_iter().find(|(_, number)| *number <= size))
+    }
+
+    /// Has a stale guest scrubbed: taking it out of what it is in costs the month that lending it will, so that one price covers both.
+    fn want(&mut self, pool: &mut Pool, since: u64, number: u32) -> Result<(), Trouble> {
+        let now = self.ms();
+        self.unqueue(Queue::Stale, since, number)?;
+        let guest = Guest {
+            number,
+            ready: now,
+            active: self.count_active(0, now, now)?,
+            waits: Waits { work: Some(now), ..Waits::default() },
+            ..Guest::default()
+        };
+        self.keep_guest(&guest)?;
+        pool.wanted = number;
+        self.keep_pool(pool)
+    }
+
+    fn budget_reached(&self) -> Result<Lent, Trouble> {
+        let now = self.ms();
+        let until = self.first_return()?.unwrap_or(u64::MAX);
+        let until = until.min(end_of(month_of(now))).max(now + MOMENT);
+        Ok(Lent::BudgetReached { after: Duration::from_millis(until - now) })
+    }
+
+    /// When the first guest can be lent, as far as anybody knows.
+    fn earliest(&self, pool: &Pool, size: u32) -> Result<u64, Trouble> {
+        let now = self.ms();
+        let mut until = self.first_return()?;
+        let unseen = pool.next <= size.min(pool.unsure);
+        if now < pool.floor_idle || unseen || self.idle_guests()? > 0 {
+            until = Some(until.map_or(pool.floor_idle, |until| until.min(pool.floor_idle)));
+        }
+        Ok(until.unwrap_or(now + MINUTE).max(now + MOMENT))
+    }
+
+    /// When the first of those that are lent, cooling or worked on comes back.
+    fn first_return(&self) -> Result<Option<u64>, Trouble> {
+        let now = self.ms();
+        let ready = self.first_of(Queue::Busy, 0)?.map(|(ready, _)| ready);
+        let Some((due, number)) = self.first_of(Queue::Work, 0)? else { return Ok(ready) };
+        let is_held = self.queued_guest(number)?.claim.is_some();
+        let due = if is_held { now + SCRUB } else { due };
+        Ok(Some(ready.map_or(due, |ready| ready.min(due))))
+    }
+}

@@ -1,0 +1,267 @@
+//! Work on guests: given out, and finished.
+
+use super::super::Rows;
+use super::orders::{Idle, Queue};
+use super::{Claim, Guest, Pool, end_of, month_of};
+use crate::clock::{Month, Timestamp};
+use crate::ids::RequestId;
+use crate::store::embedded::writer::Trouble;
+use crate::store::steps::{FoundWork, GuestTask, GuestWork, WorkDone, WorkTerms, millis};
+
+/// How many guests of a queue are looked at in one step, and how many for an early scrub.
+const LOOKS: usize = 16;
+const EARLY_LOOKS: usize = 32;
+
+/// As long as this many are idle there is no hurry to look through guests that perhaps were never lent.
+const ENOUGH_IDLE: u64 = 64;
+
+impl Rows<'_> {
+    pub(in crate::store::embedded) fn claim_guest_work(
+        &mut self,
+        terms: &WorkTerms,
+        request: RequestId,
+    ) -> Result<FoundWork, Trouble> {
+        if let Some((number, ..)) = self.asked_before(&format!("claim {request}"))?
+            && let Some(guest) = self.guest(number)?.filter(|guest| guest.is_claimed_by(request))
+        {
+            return self.work_on(&guest, request);
+        }
+        let pool = self.pool()?;
+        let mut found = self.guest_to_join(&pool, millis(terms.hold))?;
+        let joins = found.is_some();
+        if found.is_none() {
+            found = self.guest_in_work()?;
+        }
+        if found.is_none() {
+            found = self.guest_that_is_ready()?;
+        }
+        if found.is_none() {
+            match self.guest_to_scrub_early(terms, &pool)? {
+                Ok(early) => found = early,
+                Err(from) => return Ok(FoundWork::LookOn { from: Timestamp::from_millis(from) }),
+            }
+        }
+        if found.is_none() {
+            found = self.doubtful_guest(pool, terms.size)?;
+        }
+        let Some(guest) = found else { return Ok(FoundWork::Nothing) };
+        self.give_out(guest, joins, terms, request)
+    }
+
+    /// One that is lent, for its conversations.
+    fn guest_to_join(&mut self, pool: &Pool, hold: u64) -> Result<Option<Guest>, Trouble> {
+        let now = self.ms();
+        for (_, number) in self.queued(Queue::Joins, 0, now, LOOKS)? {
+            let mut guest = self.queued_guest(number)?;
+            if !guest.lives(now, pool) {
+                guest.waits.joins = None;
+            } else if let Some(until) = guest.held_until(now) {
+                guest.waits.joins = Some(until);
+            } else if guest.active < month_of(now) {
+                // Its holder's next token makes it active. Without one, the write would.
+                guest.waits.joins = Some(now.saturating_add(hold));
+            } else {
+                return Ok(Some(guest));
+            }
+            self.keep_guest(&guest)?;
+        }
+        Ok(None)
+    }
+
+    /// One that was given back, whose scrub failed, or whose worker went away.
+    fn guest_in_work(&mut self) -> Result<Option<Guest>, Trouble> {
+        let now = self.ms();
+        for (_, number) in self.queued(Queue::Work, 0, now, LOOKS)? {
+            let mut guest = self.queued_guest(number)?;
+            let Some(until) = guest.held_until(now) else { return Ok(Some(guest)) };
+            guest.waits.work = Some(until);
+            self.keep_guest(&guest)?;
+        }
+        Ok(None)
+    }
+
+    /// One that has cooled.
+    fn guest_that_is_ready(&mut self) -> Result<Option<Guest>, Trouble> {
+        let now = self.ms();
+        for (_, number) in self.queued(Queue::Busy, 0, now, LOOKS)? {
+            let mut guest = self.queued_guest(number)?;
+            guest.waits.busy = None;
+            guest.waits.joins = None;
+            let Some(until) = guest.held_until(now) else { return Ok(Some(guest)) };
+            guest.waits.work = Some(until);
+            self.keep_guest(&guest)?;
+        }
+        Ok(None)
+    }
+
+    /// One that cools beyond the month's end, when that is near; or from where on to look for another.
+    fn guest_to_scrub_early(
+        &mut self,
+        terms: &WorkTerms,
+        pool: &Pool,
+    ) -> Result<Result<Option<Guest>, u64>, Trouble> {
+        let now = self.ms();
+        let month = month_of(now);
+        let over = end_of(month);
+        if over - now > millis(terms.early) {
+            return Ok(Ok(None));
+        }
+        let from = terms.from.as_millis().max(now + 1);
+        let looked_at = self.queued(Queue::Busy, from, u64::MAX, EARLY_LOOKS)?;
+        for (ready, number) in &looked_at {
+            let guest = self.queued_guest(*number)?;
+            let is_free = !guest.lives(now, pool) && guest.token_ends <= now && !guest.scrubbed;
+            let is_due = *ready > over && guest.active == month;
+            if is_free && is_due && guest.held_until(now).is_none() {
+                return Ok(Ok(Some(guest)));
+            }
+        }
+        match looked_at.last() {
+            Some((last, _)) if looked_at.len() == EARLY_LOOKS => Ok(Err(last + 1)),
+            _ => Ok(Ok(None)),
+        }
+    }
+
+    /// One that may have been lent unseen: idle since before the store lost writes, or never lent as far as it knows.
+    fn doubtful_guest(&mut self, mut pool: Pool, size: u32) -> Result<Option<Guest>, Trouble> {
+        if pool.doubted == 0 || self.ms() < pool.floor_idle {
+            return Ok(None);
+        }
+        let ready = pool.floor_idle;
+        let mut from = 0;
+        while let Some(month) = self.first_idle_month(from)? {
+            let idle = self.first_idle(month, 0)?.filter(|idle| idle.since < pool.doubted);
+            if let Some(idle) = idle {
+                self.take_idle(idle)?;
+                let (number, active) = (idle.number, idle.month);
+                return Ok(Some(Guest { number, ready, active, ..Guest::default() }));
+            }
+            from = month + 1;
+        }
+        if self.idle_guests()? >= ENOUGH_IDLE {
+            return Ok(None);
+        }
+        let last = pool.unsure.min(size);
+        let number = if pool.next <= last {
+            pool.next += 1;
+            self.keep_pool(&pool)?;
+            pool.next - 1
+        } else if let Some((_, number)) = self.first_of(Queue::Retired, 0)?
+            && number <= last
+        {
+            self.unqueue(Queue::Retired, number.into(), number)?;
+            number
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Guest { number, ready, ..Guest::default() }))
+    }
+
+    fn give_out(
+        &mut self,
+        mut guest: Guest,
+        joins: bool,
+        terms: &WorkTerms,
+        request: RequestId,
+    ) -> Result<FoundWork, Trouble> {
+        let now = self.ms();
+        let until = now.saturating_add(millis(terms.hold));
+        guest.claim = Some(Claim { request: request.to_string(), at: now, until, joins });
+        if joins {
+            guest.waits.joins = Some(until);
+        } else {
+            guest.scrubbed = true;
+            guest.waits.work = Some(until);
+            guest.waits.joins = None;
+        }
+        self.keep_guest(&guest)?;
+        self.remember_asked(&format!("claim {request}"), (guest.number, 0, 0))?;
+        self.work_on(&guest, request)
+    }
+
+    fn work_on(&self, guest: &Guest, claim: RequestId) -> Result<FoundWork, Trouble> {
+        let is_active = guest.active >= month_of(self.ms());
+        let task = if guest.claim.as_ref().is_some_and(|claim| claim.joins) {
+            GuestTask::Join
+        } else {
+            GuestTask::Scrub {
+                free_until: is_active.then(|| Month::from_number(guest.active).ends()),
+                heir: guest.checked_heir()?,
+            }
+        };
+        Ok(FoundWork::Work(GuestWork { guest: guest.number, claim, task }))
+    }
+
+    pub(in crate::store::embedded) fn finish_guest_work(
+        &mut self,
+        number: u32,
+        claim: RequestId,
+        done: WorkDone,
+    ) -> Result<bool, Trouble> {
+        let found = self.guest(number)?.filter(|guest| guest.is_claimed_by(claim));
+        let Some(mut guest) = found else { return Ok(false) };
+        match done {
+            WorkDone::Inherited => guest.heir = None,
+            WorkDone::Joined => guest.end_claim(self.ms(), None),
+            WorkDone::Failed { retry_after } => {
+                let again = self.ms().saturating_add(millis(retry_after));
+                guest.end_claim(self.ms(), Some(again));
+            }
+            WorkDone::Clean | WorkDone::Dirty if guest.heir.is_some() => return Ok(false),
+            WorkDone::Clean | WorkDone::Dirty => return self.end_scrub(guest, done),
+        }
+        self.keep_guest(&guest)?;
+        Ok(true)
+    }
+
+    fn end_scrub(&mut self, mut guest: Guest, done: WorkDone) -> Result<bool, Trouble> {
+        let mut pool = self.pool()?;
+        let (now, ready) = (self.ms(), guest.ready.max(pool.floor_for(&guest)));
+        let claimed_at = guest.claim.take().map_or(0, |claim| claim.at);
+        // What was read before it was ready may have changed while a token lived.
+        if claimed_at < ready {
+            guest.waits.work = None;
+            guest.waits.busy = Some(ready.max(now));
+            self.keep_guest(&guest)?;
+            return Ok(true);
+        }
+        self.drop_guest(&guest)?;
+        if pool.wanted == guest.number {
+            pool.wanted = 0;
+            self.keep_pool(&pool)?;
+        }
+        if done == WorkDone::Dirty {
+            self.enqueue(Queue::Stale, now, guest.number)?;
+        } else {
+            self.make_idle(Idle { month: guest.active, since: now, number: guest.number })?;
+        }
+        Ok(true)
+    }
+}
+
+impl Pool {
+    /// From when on a guest is seen clean for good, if the store lost writes since it was last lent or claimed.
+    fn floor_for(&self, guest: &Guest) -> u64 {
+        if guest.id.is_empty() {
+            self.floor_idle
+        } else if guest.since < self.doubted {
+            self.floor_lent
+        } else {
+            0
+        }
+    }
+}
+
+impl Guest {
+    /// Nobody works on it any more; somebody will `again`, if that is said.
+    fn end_claim(&mut self, now: u64, again: Option<u64>) {
+        let joins = self.claim.take().is_some_and(|claim| claim.joins);
+        if !joins {
+            self.waits.work = again.or(self.waits.work);
+            return;
+        }
+        // One that was given back meanwhile has waited for this worker, and nothing is left to join.
+        self.waits.joins = again.filter(|_| self.waits.joins.is_some());
+        self.waits.work = self.waits.work.map(|_| now);
+    }
+}

@@ -1,0 +1,273 @@
+//! The pool of guests on Redis: all of it in one slot.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::script::{Answer, Call, Maybe, Script};
+use super::{Redis, keys};
+use crate::clock::{Month, Timestamp};
+use crate::ids::{Digest, Identity, RequestId};
+use crate::store::steps::{
+    FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms,
+    Purpose, Rate, UsedLease, WorkDone, WorkTerms, millis,
+};
+use crate::store::{Dated, Fault, Store};
+
+/// What this process knows of the pool: a store that lost everything cannot tell.
+#[derive(Default)]
+pub(super) struct Known(RwLock<Pool>);
+
+#[derive(Clone, Default)]
+struct Pool {
+    /// Names the pool; empty before the first look.
+    birth: Option<Arc<str>>,
+    month: Month,
+    active: u64,
+}
+
+impl Known {
+    fn get(&self) -> Pool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, pool: Pool) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = pool;
+    }
+}
+
+/// How often a step is tried that finds the pool another one than it knew: a look at the doubt lies between each two.
+const TRIES: u32 = 3;
+
+const DOUBTED: u64 = 3;
+
+impl Redis {
+    pub(in crate::store) async fn lend_guest(
+        &self,
+        id: &Digest,
+        terms: &PoolTerms,
+        request: RequestId,
+    ) -> Result<Dated<Lent>, Fault> {
+        let first = terms.first.min(terms.max_stay).min(terms.token);
+        for _ in 0..TRIES {
+            let call = pool_call(&self.scripts.lend_guest).text(request).text(id);
+            let call = call.arg(&*self.birth()).arg(terms.size).text(Maybe(terms.budget));
+            let call = call.arg(millis(first)).arg(millis(terms.cooldown));
+            let call = call.arg(u8::from(terms.joins)).arg(millis(Store::TOMBSTONE));
+            let mut answer = call.run(&self.link).await?;
+            let lent = match answer.number()? {
+                0 => Lent::Exhausted { after: answer.millis()? },
+                1 => {
+                    let (guest, ends) = (answer.guest()?, answer.timestamp()?);
+                    let since = answer.timestamp()?;
+                    Lent::Guest(Lease { guest, since, ends, token_ends: ends })
+                }
+                2 => Lent::BudgetReached { after: answer.millis()? },
+                _ => {
+                    self.heed_doubt(terms).await?;
+                    continue;
+                }
+            };
+            return Ok(answer.dated(lent));
+        }
+        Err(RESTLESS)
+    }
+
+    pub(in crate::store) async fn use_lease(
+        &self,
+        key: &LeaseKey,
+        terms: &LeaseTerms,
+        request: RequestId,
+    ) -> Result<Dated<UsedLease>, Fault> {
+        let pool = &terms.pool;
+        for _ in 0..TRIES {
+            let call =
+                self.scripts.use_lease.call(2).arg(keys::GUESTS).text(keys::guest(key.guest));
+            let call = call.text(request).text(key.id).arg(&*self.birth()).arg(key.guest);
+            let call = call.arg(match terms.purpose {
+                Purpose::Token => "t",
+                Purpose::Return => "r",
+            });
+            let call = call.arg(millis(pool.first)).arg(millis(pool.lease)).arg(millis(pool.token));
+            let call = call.arg(millis(pool.max_stay)).arg(millis(pool.cooldown));
+            let call = call.arg(millis(PoolTerms::SETTLE)).arg(millis(PoolTerms::SHORTEST));
+            let call = call
+                .arg(terms.limit.map_or(0, Rate::interval_us))
+                .arg(terms.limit.map_or(0, Rate::burst_us));
+            let mut answer = call.run(&self.link).await?;
+            let used = match answer.number()? {
+                0 => UsedLease::Ended,
+                1 => UsedLease::Live(read_lease(key.guest, &mut answer)?),
+                2 => UsedLease::Limited { after: Duration::from_micros(answer.number()?) },
+                DOUBTED => {
+                    self.heed_doubt(pool).await?;
+                    continue;
+                }
+                _ => return Err(Fault::Corrupt("an answer that use_lease.lua does not give")),
+            };
+            return Ok(answer.dated(used));
+        }
+        Err(RESTLESS)
+    }
+
+    pub(in crate::store) async fn read_lease(
+        &self,
+        key: &LeaseKey,
+    ) -> Result<Dated<Option<Lease>>, Fault> {
+        let call = self.scripts.read_lease.call(2).arg(keys::GUESTS).text(keys::guest(key.guest));
+        let mut answer = call.text(key.id).run(&self.link).await?;
+        let lives = answer.number()? == 1;
+        let lease = if lives { Some(read_lease(key.guest, &mut answer)?) } else { None };
+        Ok(answer.dated(lease))
+    }
+
+    pub(in crate::store) async fn end_lease(
+        &self,
+        key: &LeaseKey,
+        heir: Option<&Identity>,
+        terms: &PoolTerms,
+    ) -> Result<Dated<bool>, Fault> {
+        let call = self.scripts.end_lease.call(2).arg(keys::GUESTS).text(keys::guest(key.guest));
+        let call = call.text(key.id).arg(key.guest).text(Maybe(heir)).arg(millis(terms.cooldown));
+        let mut answer = call.run(&self.link).await?;
+        let lived = answer.number()? == 1;
+        Ok(answer.dated(lived))
+    }
+
+    pub(in crate::store) async fn claim_guest_work(
+        &self,
+        terms: &WorkTerms,
+        request: RequestId,
+    ) -> Result<Dated<FoundWork>, Fault> {
+        let call = pool_call(&self.scripts.claim_guest_work).text(request);
+        let call = call.arg(millis(terms.hold)).arg(terms.size).arg(millis(terms.early));
+        let call = call.arg(terms.from.as_millis()).arg(millis(Store::TOMBSTONE));
+        let mut answer = call.run(&self.link).await?;
+        let found = match answer.number()? {
+            0 => FoundWork::Nothing,
+            1 => {
+                let (guest, kind) = (answer.guest()?, answer.text()?);
+                let (free, heir) = (answer.timestamp()?, answer.maybe_text()?);
+                let heir = heir.map(|text| Identity::parse(&text)).transpose();
+                let heir = heir.map_err(|_| Fault::Corrupt("no identity where one belongs"))?;
+                let free_until = (free.as_millis() != 0).then_some(free);
+                let task = match kind.as_str() {
+                    "j" => GuestTask::Join,
+                    _ => GuestTask::Scrub { free_until, heir },
+                };
+                FoundWork::Work(GuestWork { guest, claim: request, task })
+            }
+            _ => FoundWork::LookOn { from: answer.timestamp()? },
+        };
+        Ok(answer.dated(found))
+    }
+
+    pub(in crate::store) async fn finish_guest_work(
+        &self,
+        work: &GuestWork,
+        done: WorkDone,
+    ) -> Result<Dated<bool>, Fault> {
+        let call = self.scripts.finish_guest_work.call(2);
+        let call = call.arg(keys::GUESTS).text(keys::guest(work.guest));
+        let (outcome, pause) = match done {
+            WorkDone::Joined => ("joined", Duration::ZERO),
+            WorkDone::Inherited => ("inherited", Duration::ZERO),
+            WorkDone::Clean => ("clean", Duration::ZERO),
+            WorkDone::Dirty => ("dirty", Duration::ZERO),
+            WorkDone::Failed { retry_after } => ("failed", retry_after),
+        };
+        let call = call.arg(work.guest).text(work.claim).arg(outcome).arg(millis(pause));
+        let mut answer = call.run(&self.link).await?;
+        let ours = answer.number()? == 1;
+        Ok(answer.dated(ours))
+    }
+
+    pub(in crate::store) async fn describe_pool(&self) -> Result<Dated<PoolState>, Fault> {
+        let mut answer = pool_call(&self.scripts.describe_pool).run(&self.link).await?;
+        let state = PoolState {
+            made: answer.guest()?,
+            lent: answer.guest()?,
+            cooling: answer.guest()?,
+            scrubbing: answer.guest()?,
+            stale: answer.guest()?,
+            warm: answer.guest()?,
+            cold: answer.guest()?,
+            retired: answer.guest()?,
+            doubtful: answer.guest()?,
+            joining: answer.guest()?,
+            active: answer.guest()?,
+            month: Month::from_number(answer.guest()?),
+            doubted: answer.maybe_timestamp()?,
+            quarantine_ends: answer.maybe_timestamp()?,
+        };
+        Ok(answer.dated(state))
+    }
+
+    pub(in crate::store) async fn heed_doubt(
+        &self,
+        terms: &PoolTerms,
+    ) -> Result<Dated<Option<Timestamp>>, Fault> {
+        let known = self.pool.get();
+        let call = pool_call(&self.scripts.heed_doubt).text(RequestId::unique());
+        let call = call.arg(known.birth.as_deref().unwrap_or(""));
+        let call = call.arg(known.month.number()).arg(known.active);
+        let call = call.arg(millis(terms.first)).arg(millis(terms.token));
+        let call = call.arg(millis(terms.cooldown)).arg(terms.size);
+        let mut answer = call.run(&self.link).await?;
+        let birth = answer.text()?;
+        let doubted = answer.maybe_timestamp()?;
+        let month = Month::from_number(answer.guest()?);
+        let active = answer.number()?;
+        // The same name again costs no more than a count.
+        let birth = match known.birth {
+            Some(known) if *known == *birth => known,
+            _ => birth.into(),
+        };
+        self.pool.set(Pool { birth: Some(birth), month, active });
+        Ok(answer.dated(doubted))
+    }
+
+    pub(in crate::store) async fn quarantine_guests(
+        &self,
+        terms: &PoolTerms,
+    ) -> Result<Dated<Timestamp>, Fault> {
+        let call = pool_call(&self.scripts.quarantine_guests).arg(millis(terms.token));
+        let call = call.arg(millis(terms.cooldown)).arg(terms.size);
+        let mut answer = call.run(&self.link).await?;
+        let ends = answer.timestamp()?;
+        Ok(answer.dated(ends))
+    }
+
+    fn birth(&self) -> Arc<str> {
+        self.pool.get().birth.unwrap_or_default()
+    }
+}
+
+/// The server's history changes faster than we can look at it.
+const RESTLESS: Fault = Fault::Corrupt("the pool is another one at each look");
+
+fn pool_call(script: &Script) -> Call<'_> {
+    script.call(1).arg(keys::GUESTS)
+}
+
+fn read_lease(guest: u32, answer: &mut Answer) -> Result<Lease, Fault> {
+    let (since, ends) = (answer.timestamp()?, answer.timestamp()?);
+    Ok(Lease { guest, since, ends, token_ends: answer.timestamp()? })
+}
+
+impl Answer {
+    /// The next value, a guest's number or a number of guests.
+    fn guest(&mut self) -> Result<u32, Fault> {
+        u32::try_from(self.number()?).map_err(|_| Fault::Corrupt("a number beyond all guests"))
+    }
+
+    /// The next value, a time in milliseconds.
+    fn millis(&mut self) -> Result<Duration, Fault> {
+        self.number().map(Duration::from_millis)
+    }
+
+    /// The next value, a moment in milliseconds, 0 for none.
+    fn maybe_timestamp(&mut self) -> Result<Option<Timestamp>, Fault> {
+        let at = self.timestamp()?;
+        Ok((at.as_millis() != 0).then_some(at))
+    }
+}

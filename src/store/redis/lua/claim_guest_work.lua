@@ -1,0 +1,130 @@
+-- Give out work on one guest.
+--
+-- KEYS  1 [hash]   pool
+-- ARGV  1 [string] request id: a repeat gets the same work
+--       2 [int]    for how long nobody else gets it, ms
+--       3 [int]    size
+--       4 [int]    how long before the month's end guests are scrubbed early, ms
+--       5 [int]    from when on to look for those, ms
+--       6 [int]    how long a repeat may come, ms
+--
+-- Returns {ms of the store's clock, 1, guest, j to join or s to scrub, until when writing is free ms or 0, heir or nil}; {ms, 2, from ms} when there may
+-- be more to look at; {ms, 0} when there is nothing to do.
+-- First comes what a holder waits for, then what was given back or has failed before, then what is ready to be idle.
+assert(#KEYS == 1 and #ARGV == 6, 'claim_guest_work.lua takes 1 key and 6 arguments')
+
+local function give(guest)
+  local kept = redis.call('HMGET', at(guest), 'a', 'h', 'j')
+  local active, free_until = tonumber(kept[1] or 0), 0
+  if active >= month_of(ms) then
+    free_until = begins(active + 1)
+  end
+  return {ms, 1, tonumber(guest), kept[3] and 'j' or 's', free_until, kept[2]}
+end
+local function claim(guest, joins)
+  local record = at(guest)
+  redis.call('HSET', record, 'k', ARGV[1], 'w', ms + ARGV[2], 'q', ms)
+  if joins then
+    redis.call('HSET', record, 'j', '1')
+    redis.call('ZADD', at('joins'), ms + ARGV[2], guest)
+  else
+    redis.call('HSET', record, 'u', '1')
+    redis.call('HDEL', record, 'j')
+    redis.call('ZADD', at('work'), ms + ARGV[2], guest)
+  end
+  redis.call('SET', at('claim:' .. ARGV[1]), guest, 'PX', ARGV[6])
+  return give(guest)
+end
+-- Until when somebody else works on a guest, if anybody does.
+local function held(guest)
+  local kept = redis.call('HMGET', at(guest), 'k', 'w')
+  local till = kept[1] and tonumber(kept[2])
+  return till and till > ms and till
+end
+
+local repeated = redis.call('GET', at('claim:' .. ARGV[1]))
+if repeated and redis.call('HGET', at(repeated), 'k') == ARGV[1] then
+  return give(repeated)
+end
+
+local month = month_of(ms)
+local ended_before = tonumber(redis.call('HGET', pool, 'q') or 0)
+for _, guest in ipairs(redis.call('ZRANGEBYSCORE', at('joins'), '-inf', ms, 'LIMIT', 0, 16)) do
+  local lease = redis.call('HMGET', at(guest), 'e', 'g', 's', 'a')
+  local till = held(guest)
+  if not lease[1] or lease[2] or ms >= tonumber(lease[1]) or tonumber(lease[3]) < ended_before then
+    redis.call('ZREM', at('joins'), guest)
+  elseif till then
+    redis.call('ZADD', at('joins'), till, guest)
+  elseif tonumber(lease[4]) < month then
+    -- Its holder's next token makes it active. Without one, the write would.
+    redis.call('ZADD', at('joins'), ms + ARGV[2], guest)
+  else
+    return claim(guest, true)
+  end
+end
+for _, guest in ipairs(redis.call('ZRANGEBYSCORE', at('work'), '-inf', ms, 'LIMIT', 0, 16)) do
+  local till = held(guest)
+  if till then
+    redis.call('ZADD', at('work'), till, guest)
+  else
+    return claim(guest)
+  end
+end
+for _, guest in ipairs(redis.call('ZRANGEBYSCORE', at('busy'), '-inf', ms, 'LIMIT', 0, 16)) do
+  local till = held(guest)
+  redis.call('ZREM', at('busy'), guest)
+  redis.call('ZREM', at('joins'), guest)
+  if till then
+    redis.call('ZADD', at('work'), till, guest)
+  else
+    return claim(guest)
+  end
+end
+
+local over = begins(month + 1)
+if over - ms <= tonumber(ARGV[4]) then
+  local from = math.max(ms, ARGV[5])
+  local looked = redis.call('ZRANGEBYSCORE', at('busy'), string.format('%.0f', from), '+inf', 'WITHSCORES', 'LIMIT', 0, 32)
+  for place = 1, #looked, 2 do
+    local guest = looked[place]
+    local kept = redis.call('HMGET', at(guest), 'e', 'x', 'g', 'u', 'a')
+    local ended = kept[3] or ms >= tonumber(kept[1])
+    if ended and ms >= tonumber(kept[2]) and not kept[4] and tonumber(looked[place + 1]) > over and tonumber(kept[5]) == month
+      and not held(guest) then
+      return claim(guest)
+    end
+  end
+  if #looked == 64 then
+    return {ms, 2, looked[64] + 1}
+  end
+end
+
+local kept = redis.call('HMGET', pool, 'd', 'fi', 'un', 'n')
+if kept[1] and ms >= tonumber(kept[2]) then
+  local idle = 0
+  for _, last in ipairs(redis.call('ZRANGE', at('months'), 0, -1)) do
+    local set = at('idle:' .. last)
+    local guest = redis.call('ZRANGEBYSCORE', set, '-inf', '(' .. kept[1], 'LIMIT', 0, 1)[1]
+    if guest then
+      redis.call('ZREM', set, guest)
+      redis.call('HSET', at(guest), 'a', last, 'b', kept[2])
+      return claim(guest)
+    end
+    idle = idle + redis.call('ZCARD', set)
+  end
+  local next_new, unsure = tonumber(kept[4] or 1), math.min(kept[3] or 0, ARGV[3])
+  local guest
+  if idle < 64 and next_new <= unsure then
+    redis.call('HSET', pool, 'n', next_new + 1)
+    guest = next_new
+  elseif idle < 64 then
+    guest = redis.call('ZRANGEBYSCORE', at('retired'), '-inf', unsure, 'LIMIT', 0, 1)[1]
+  end
+  if guest then
+    redis.call('ZREM', at('retired'), guest)
+    redis.call('HSET', at(guest), 'a', 0, 'b', kept[2])
+    return claim(guest)
+  end
+end
+return {ms, 0}

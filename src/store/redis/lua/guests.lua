@@ -1,0 +1,44 @@
+-- What the scripts about guests share; stands before each of them. KEYS[1] is the pool.
+local pool = KEYS[1]
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local ms = math.floor(us / 1000)
+
+local function at(name)
+  return pool .. ':' .. name
+end
+
+-- Twelve for each year since 0, and the month's place in the year from 0 (UTC). Years are counted from March, so that the leap day is a
+-- year's last.
+local function month_of(moment)
+  local day = math.floor(moment / 86400000) + 719468
+  local era = math.floor(day / 146097)
+  local of_era = day - era * 146097
+  local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local from_march = math.floor((5 * of_year + 2) / 153)
+  return (year + era * 400) * 12 + from_march + 2
+end
+
+local function begins(month)
+  local since_march = month - 2
+  local year = math.floor(since_march / 12)
+  local era = math.floor(year / 400)
+  local of_era = year - era * 400
+  local of_year = math.floor((153 * (since_march - year * 12) + 2) / 5)
+  local day = era * 146097 + 365 * of_era + math.floor(of_era / 4) - math.floor(of_era / 100) + of_year - 719468
+  return day * 86400000
+end
+
+-- Counts a guest in each month of these two in which it was not active yet; answers the last month in which it is.
+local function count(active, from, to)
+  for month = math.max(active + 1, from), to do
+    redis.call('HINCRBY', pool, 'a' .. month, 1)
+  end
+  return math.max(active, to)
+end
+
+-- The name of the history that the server goes on with: another one after a restart, and on a replica that has become the master.
+local function history()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end

@@ -1,0 +1,148 @@
+-- Lend a guest to a new holder.
+--
+-- KEYS  1 [hash]   pool
+-- ARGV  1 [string] request id: a repeat gets the same guest
+--       2 [string] digest of the holder's secret
+--       3 [string] the pool's birth, as the caller knows it
+--       4 [int]    size
+--       5 [string] how many guests may be active in the month; empty for all
+--       6 [int]    how long the lease and its token last, ms
+--       7 [int]    cool-down, ms
+--       8 [string] 1 when the guest is to be taken into conversations
+--       9 [int]    how long a repeat may come, ms
+--
+-- Returns {ms of the store's clock, 1, guest, ends ms, since ms}; {ms, 0, ms to wait} when there is none; {ms, 2, ms to wait} when there is one, and the
+-- budget does not allow it; {ms, 3} when the caller has to heed a doubt first.
+-- What is idle is kept by the month in which it was active last, by when it was seen clean. So the sets are as many as the months, and
+-- each look is one at the first of a set, whatever the pool's size.
+assert(#KEYS == 1 and #ARGV == 9, 'lend_guest.lua takes 1 key and 9 arguments')
+
+local month = month_of(ms)
+local kept = redis.call('HMGET', pool, 'b', 'id', 'n', 'd', 'fi', 'un', 'w', 'cd', 'a' .. month)
+if kept[1] ~= ARGV[3] or kept[2] ~= history() then
+  return {ms, 3}
+end
+local repeated = redis.call('GET', at('lend:' .. ARGV[1]))
+if repeated then
+  local guest, since, ends = string.match(repeated, '^(%d+) (%d+) (%d+)$')
+  return {ms, 1, tonumber(guest), tonumber(ends), tonumber(since)}
+end
+
+local size, next_new = tonumber(ARGV[4]), tonumber(kept[3] or 1)
+local doubted, floor, unsure = kept[4] or 0, tonumber(kept[5] or 0), tonumber(kept[6] or 0)
+local looks = 64
+-- The guest of the set that is idle longest. Those beyond the size are put aside for good.
+local function first_of(set)
+  while looks > 0 do
+    local guest = redis.call('ZRANGEBYSCORE', set, doubted, '+inf', 'LIMIT', 0, 1)[1]
+    if not guest or tonumber(guest) <= size then
+      return guest
+    end
+    looks = looks - 1
+    redis.call('ZREM', set, guest)
+    redis.call('ZADD', at('retired'), guest, guest)
+  end
+end
+
+-- Active already: a token that outlasts the month has made some of them so for the next one.
+local active, set, guest
+for ahead = month + 1, month, -1 do
+  set = at('idle:' .. ahead)
+  guest = first_of(set)
+  active = ahead
+  if guest then
+    break
+  end
+end
+local costs = not guest
+if costs and ms >= floor then
+  for _, before in ipairs(redis.call('ZRANGE', at('months'), 0, -1)) do
+    if tonumber(before) >= month then
+      break
+    end
+    set = at('idle:' .. before)
+    guest = first_of(set)
+    active = tonumber(before)
+    if guest then
+      break
+    elseif redis.call('EXISTS', set) == 0 then
+      redis.call('ZREM', at('months'), before)
+    end
+  end
+  if not guest and looks > 0 then
+    active, set = 0, nil
+    if next_new <= size and next_new > unsure then
+      guest = next_new
+    else
+      -- One that was put aside before a doubt is as doubtful as one that was never lent.
+      set = at('retired')
+      guest = redis.call('ZRANGEBYSCORE', set, '(' .. unsure, size, 'LIMIT', 0, 1)[1]
+    end
+  end
+end
+local over_budget = ARGV[5] ~= '' and tonumber(kept[9] or 0) >= tonumber(ARGV[5])
+
+if guest and not (costs and over_budget) then
+  if set then
+    redis.call('ZREM', set, guest)
+  else
+    redis.call('HSET', pool, 'n', next_new + 1)
+  end
+  local ends = ms + ARGV[6]
+  local ready = ends + ARGV[7]
+  redis.call('HSET', at(guest), 'i', ARGV[2], 's', ms, 'e', ends, 'x', ends, 'b', ready, 'a',
+    count(active, month, month_of(ends)), 'r', ARGV[1])
+  redis.call('ZADD', at('busy'), ready, guest)
+  if ARGV[8] == '1' then
+    redis.call('ZADD', at('joins'), ms, guest)
+  end
+  if kept[8] ~= ARGV[7] then
+    redis.call('HSET', pool, 'cd', ARGV[7])
+  end
+  redis.call('SET', at('lend:' .. ARGV[1]), string.format('%s %.0f %.0f', guest, ms, ends), 'PX', ARGV[9])
+  return {ms, 1, tonumber(guest), ends, ms}
+end
+
+if looks == 0 then
+  return {ms, 0, 1000}
+end
+if not guest and ms >= floor then
+  local stale
+  for _, waiting in ipairs(redis.call('ZRANGE', at('stale'), 0, 63)) do
+    if tonumber(waiting) <= size then
+      stale = waiting
+      break
+    end
+  end
+  if stale and not kept[7] and not over_budget then
+    -- Taking it out of what it is in costs the month that lending it costs, so that one price covers both.
+    redis.call('ZREM', at('stale'), stale)
+    redis.call('HSET', at(stale), 'a', count(0, month, month), 'b', ms)
+    redis.call('ZADD', at('work'), ms, stale)
+    redis.call('HSET', pool, 'w', stale)
+    return {ms, 0, 2000}
+  end
+  guest = stale and not kept[7]
+end
+
+local wait
+local function no_later_than(moment)
+  wait = math.max(1000, math.min(wait or math.huge, moment - ms))
+end
+local busy = redis.call('ZRANGE', at('busy'), 0, 0, 'WITHSCORES')
+if busy[2] then
+  no_later_than(busy[2])
+end
+local work = redis.call('ZRANGE', at('work'), 0, 0, 'WITHSCORES')
+if work[1] then
+  -- What somebody works on is mostly done in a moment.
+  no_later_than(redis.call('HEXISTS', at(work[1]), 'k') == 1 and ms + 2000 or tonumber(work[2]))
+end
+if ms < floor then
+  no_later_than(floor)
+end
+if guest then
+  no_later_than(begins(month + 1))
+  return {ms, 2, wait}
+end
+return {ms, 0, wait or 60000}

@@ -1,0 +1,59 @@
+//! A guest is an identity of the pool, lent to one visitor at a time.
+
+mod described;
+mod doubt;
+mod lending;
+mod months;
+mod never_twice;
+mod outages;
+mod scrubbing;
+mod tickets;
+
+use reqwest::Method;
+
+use crate::support::setup::Setup;
+use crate::support::visitor::{Answer, Visitor};
+
+/// `[guests]` with these further keys.
+fn guests(keys: &str) -> String {
+    format!("[guests]\n{keys}\n[limits]\nguests = \"off\"\n")
+}
+
+/// A service with a pool of `size`.
+async fn with_pool(size: u32) -> Setup {
+    Setup::with(&guests(&format!("size = {size}")), "").await
+}
+
+/// Asks for a guest with a cookie.
+async fn come(visitor: &mut Visitor, service: &str) -> Answer {
+    visitor.post(&format!("{service}/guest")).await
+}
+
+/// Asks for one with a lease secret in the body, or with one that there is.
+async fn come_without_cookie(service: &str, secret: Option<&str>) -> Answer {
+    let mut visitor = Visitor::on_a_page_of(service);
+    visitor.origin = None;
+    send(&mut visitor, service, secret, r#"{"cookie":false}"#).await
+}
+
+async fn send(visitor: &mut Visitor, service: &str, secret: Option<&str>, body: &str) -> Answer {
+    let mut request = visitor.client.post(format!("{service}/guest"));
+    request = request.header("content-type", "application/json").body(body.to_owned());
+    if let Some(secret) = secret {
+        request = request.bearer_auth(secret);
+    }
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    Answer { status, headers, body: response.text().await.unwrap() }
+}
+
+/// Calls with a lease secret.
+async fn with_secret(method: Method, url: &str, secret: &str) -> Answer {
+    let mut visitor = Visitor::on_a_page_of("http://nowhere.example");
+    visitor.origin = None;
+    visitor.send(method, url, &[("authorization", &format!("Bearer {secret}"))]).await
+}
+
+fn identity(answer: &Answer) -> String {
+    answer.json()["identity"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}

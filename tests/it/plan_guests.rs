@@ -1,0 +1,211 @@
+//! `vestibule plan-guests`: how many guests visits need, for people, for programs and as a picture.
+
+use serde_json::{Value, json};
+
+use crate::support::operator::Operator;
+
+/// Three who come one after the other while the guest of the one before cools, and one when all is over; in two months.
+const VISITS: &str = "arrival,stay\n\
+    2026-11-30T23:45:00Z,90\n\
+    2026-11-30T23:50:00Z,1m\n\
+    2026-11-30T23:58:00Z,12m\n\
+    2026-12-01T09:00:00Z,0\n";
+
+fn operator() -> Operator {
+    let operator = Operator::with("redis://127.0.0.1:1", "");
+    operator.write("visits.csv", VISITS);
+    operator
+}
+
+fn json_of(operator: &Operator, exit: i32, arguments: &[&str]) -> Value {
+    let arguments = [&["plan-guests", "--json"], arguments].concat();
+    serde_json::from_str(&operator.run(&arguments).with_exit(exit)).unwrap()
+}
+
+#[test]
+fn people_get_a_table_and_advice() {
+    let said = operator().run(&["plan-guests", "visits.csv"]).with_exit(0);
+
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn programs_get_one_document() {
+    let operator = operator();
+
+    let document = json_of(&operator, 0, &["visits.csv", "--sizes", "3,1,3"]);
+
+    insta::assert_json_snapshot!(document);
+    operator.write("nothing-else.csv", &VISITS.replace('\n', "\r\n"));
+    let said =
+        operator.run_on("nothing-else.csv", &["plan-guests", "--json", "-", "--sizes", "1,3"]);
+    assert_eq!(serde_json::from_str::<Value>(&said.with_exit(0)).unwrap(), document);
+}
+
+#[test]
+fn settings_change_how_long_a_guest_is_held() {
+    let operator = operator();
+    let need = |further: &[&str]| {
+        let arguments = [&["--rate", "600/h", "--stay", "12m", "--for", "2d"], further].concat();
+        json_of(&operator, 0, &arguments)["need"].as_u64().unwrap()
+    };
+
+    let [usual, leased, rested] =
+        [need(&[]), need(&["--lease", "10m", "--token-ttl", "10m"]), need(&["--cooldown", "1h"])];
+
+    // By Little's law: 600 an hour, and for each about 40, 27 and 90 minutes; and what chance adds.
+    assert!((400..520).contains(&usual), "{usual}");
+    assert!((270..380).contains(&leased), "{leased}");
+    assert!((900..1050).contains(&rested), "{rested}");
+}
+
+#[test]
+fn the_same_rate_gives_the_same_answer() {
+    let operator = operator();
+    let arguments = ["--rate", "200/h", "--stay", "12m", "--sizes", "40,100,200"];
+
+    let document = json_of(&operator, 0, &arguments);
+
+    assert_eq!(json_of(&operator, 0, &arguments), document);
+    let visits = document["visits"].as_u64().unwrap();
+    assert!(visits.abs_diff(200 * 24 * 30) < 2_000, "{visits}");
+    let [small, _, large] = document["pools"].as_array().unwrap().as_slice() else {
+        panic!("{document:#}")
+    };
+    assert!(small["refused"].as_u64().unwrap() > visits / 2);
+    assert_eq!((&large["refused"], &large["longest_wait_seconds"]), (&json!(0), &json!(0)));
+    assert_eq!(large["months"][0]["billed"], document["need"]);
+    assert_eq!(large["months"], document["least"]);
+    assert_eq!(document["one_each_visitor"][0]["billed"], visits);
+}
+
+#[test]
+fn when_each_pool_refuses_somebody_the_answer_is_no() {
+    let operator = operator();
+
+    let said = operator.run(&["plan-guests", "visits.csv", "--sizes", "1,2"]).with_exit(1);
+
+    assert!(
+        said.contains(
+            "The largest of these pools, 2, refuses 1 of 4 visitors; 3 guests would refuse nobody."
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_chart_is_a_picture_with_its_figures() {
+    let operator = operator();
+    let arguments = ["--rate", "1000/d", "--stay", "12m", "--sizes", "20,100"];
+    let document = json_of(&operator, 0, &[&arguments[..], &["--chart", "pools.svg"]].concat());
+
+    let svg = operator.read("pools.svg");
+
+    let texts = texts_of_well_formed(&svg);
+    let need = &document["need"];
+    let each = "One identity each visitor: 29,887 billed, $1,372.42.";
+    for text in [
+        &format!("{need} refuse nobody"),
+        each,
+        "Guests in the pool",
+        "Visitors refused, in %",
+        "Guests billed in the dearest month",
+        &format!("100 guests: {need}"),
+        "100 guests: 0",
+        "20 guests: 20",
+        document["advice"].as_str().unwrap(),
+    ] {
+        assert!(texts.iter().any(|found| found == text), "{text} in {texts:#?}");
+    }
+}
+
+#[test]
+fn a_chart_of_one_visit_is_one_too() {
+    let operator = operator();
+    operator.write("one.csv", "arrival,stay\n5,5\n");
+
+    operator.run(&["plan-guests", "one.csv", "--chart", "one.svg"]).with_exit(0);
+
+    texts_of_well_formed(&operator.read("one.svg"));
+}
+
+#[test]
+fn a_bad_file_is_told_line_by_line() {
+    let operator = operator();
+    operator.write("bad.csv", "arrival,stay\nyesterday,5\n5,5\n5,long\n5,5,5\n");
+    operator.write("worse.csv", &format!("arrival,stay\n{}", "x\n".repeat(1000)));
+    operator.write("empty.csv", "");
+
+    let told = |arguments: &[&str]| {
+        let said = operator.run(&[&["plan-guests"], arguments].concat());
+        assert_eq!((said.exit, said.out.as_str()), (Some(2), ""), "{said:#?}");
+        said.err
+    };
+
+    assert_eq!(
+        told(&["bad.csv"]),
+        "vestibule: bad.csv:\n  \
+         line 2 has the arrival \"yesterday\": neither a time like 2026-11-24T12:00:00Z, from 1970 on, nor seconds since then\n  \
+         line 4 has the stay \"long\": neither a duration like 12m or 1h30m nor seconds\n  \
+         line 5 is \"5,5,5\": not an arrival and a stay with a comma between\n"
+    );
+    assert_eq!(told(&["worse.csv"]).lines().count(), 1 + 10);
+    assert_eq!(
+        told(&["empty.csv"]),
+        "vestibule: empty.csv:\n  holds no visit: below the header arrival,stay each visit is a line\n"
+    );
+    assert!(told(&["nowhere.csv"]).starts_with("vestibule: nowhere.csv cannot be read: "));
+    assert!(told(&["."]).starts_with("vestibule: .:\n  line 1 cannot be read: "));
+    let unwritten = told(&["visits.csv", "--chart", "nowhere/pools.svg"]);
+    assert!(
+        unwritten.starts_with("vestibule: nowhere/pools.svg cannot be written: "),
+        "{unwritten}"
+    );
+}
+
+#[test]
+fn bad_usage_is_told() {
+    let operator = operator();
+    for (arguments, told) in [
+        (&[][..], "required arguments were not provided"),
+        (&["visits.csv", "--rate", "5/h", "--stay", "5m"], "cannot be used with"),
+        (&["--rate", "5/h"], "--stay <12m>"),
+        (&["visits.csv", "--stay", "5m"], "cannot be used with"),
+        (&["visits.csv", "--for", "5d"], "cannot be used with"),
+        (&["--stay", "5m"], "--rate <200/h>"),
+        (&["--rate", "5", "--stay", "5m"], "write it like 200/h"),
+        (&["--rate", "5/h", "--stay", "5"], "write it like 12m or 1h30m"),
+        (&["--rate", "1/d", "--stay", "5m", "--for", "1s"], "nobody comes in that time"),
+        (&["--rate", "5000/s", "--stay", "5m"], "visits are more than 10,000,000"),
+        (&["visits.csv", "--sizes", "0"], "0 is not in 1..=1000000"),
+        (&["visits.csv", "--sizes", "5,x"], "invalid value 'x'"),
+        (&["visits.csv", "--lease", "10m"], "30m, a token's life, is longer than a lease, 10m"),
+        (&["visits.csv", "--cooldown", "0s"], "0s, a cool-down, is not from 1s to 1d"),
+    ] {
+        let said = operator.run(&[&["plan-guests"], arguments].concat());
+        assert_eq!((said.exit, said.out.as_str()), (Some(2), ""), "{said:#?}");
+        assert!(said.err.contains(told), "{told} in {}", said.err);
+    }
+}
+
+/// The texts of an XML document, once it is seen that each element is closed where it has to be, and nothing is bare.
+fn texts_of_well_formed(xml: &str) -> Vec<String> {
+    let mut open = Vec::new();
+    let mut texts = Vec::new();
+    let mut rest = xml.trim_end();
+    while let Some(element) = rest.strip_prefix('<') {
+        let (tag, after) = element.split_once('>').expect("a tag that ends");
+        assert!(!tag.contains('<') && tag.matches('"').count() % 2 == 0, "<{tag}>");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "<{tag}>");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split_whitespace().next().unwrap());
+        }
+        let (text, next) = after.split_at(after.find('<').unwrap_or(after.len()));
+        assert!(!text.contains(['&', '>']), "{text}");
+        texts.push(text.to_owned());
+        rest = next;
+    }
+    assert!(open.is_empty() && rest.is_empty(), "{open:?} {rest}");
+    texts
+}
