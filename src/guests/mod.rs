@@ -18,8 +18,8 @@ use crate::ids::{Digest, Identity, RequestId, Secret256};
 use crate::limits::{LimitError, Limits};
 use crate::oidc::OidcError;
 use crate::store::{
-    Dated, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms, Purpose, Rate, Store,
-    StoreError, UsedLease,
+    Dated, EndedLease, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms, Purpose, Rate,
+    Store, StoreError, UsedLease,
 };
 use crate::telemetry::Metrics;
 use crate::twilio::Twilio;
@@ -255,12 +255,12 @@ impl Guests {
         self.held(value.ok_or(GuestError::Ended)?, time.at())
     }
 
-    /// Ends a lease: no further tokens, and the guest is taken out of everything soon.
+    /// Ends a lease: no further tokens, and the guest is taken out of everything soon. `None` when that was done before.
     ///
     /// # Errors
     ///
-    /// [`GuestError::Ended`] when it was over before; [`GuestError::Store`] when the store has no answer.
-    pub async fn give_back(&self, secret: &LeaseSecret) -> Result<Identity, GuestError> {
+    /// [`GuestError::Ended`] when it is over by itself, or never was; [`GuestError::Store`] when the store has no answer.
+    pub async fn give_back(&self, secret: &LeaseSecret) -> Result<Option<Identity>, GuestError> {
         self.end(secret, None).await
     }
 
@@ -273,7 +273,7 @@ impl Guests {
         &self,
         secret: &LeaseSecret,
         member: &Identity,
-    ) -> Result<Identity, GuestError> {
+    ) -> Result<Option<Identity>, GuestError> {
         self.end(secret, Some(member).filter(|_| self.settings.carry_over)).await
     }
 
@@ -281,13 +281,16 @@ impl Guests {
         &self,
         secret: &LeaseSecret,
         heir: Option<&Identity>,
-    ) -> Result<Identity, GuestError> {
-        let ended = self.rooms.store.end_lease(&secret.key(), heir, &self.settings.pool).await?;
-        if !ended.value {
-            return Err(GuestError::Ended);
+    ) -> Result<Option<Identity>, GuestError> {
+        let (store, pool) = (&self.rooms.store, &self.settings.pool);
+        match store.end_lease(&secret.key(), heir, pool, RequestId::unique()).await?.value {
+            EndedLease::Now => {
+                self.work.notify_one();
+                self.identity(secret.guest).map(Some)
+            }
+            EndedLease::Before => Ok(None),
+            EndedLease::Over => Err(GuestError::Ended),
         }
-        self.work.notify_one();
-        self.identity(secret.guest)
     }
 
     /// The pool now.

@@ -192,10 +192,10 @@ impl Guests {
         // A prefix and a number are always an identity.
         let Ok(identity) = self.identity(work.guest) else { return Ok(WorkDone::Dirty) };
         match &work.task {
-            GuestTask::Join => self.join(&identity).await,
+            GuestTask::Join { .. } => self.join(&identity).await,
             GuestTask::Scrub { free_until, heir } => {
                 if let Some(heir) = heir {
-                    self.bequeath(&identity, heir).await?;
+                    self.bequeath(&identity, &heir.identity).await?;
                     self.rooms.store.finish_guest_work(work, WorkDone::Inherited).await?;
                 }
                 self.scrub(&identity, *free_until, time).await

@@ -124,13 +124,14 @@ pub(super) async fn give_back(
             app.cookies.guest(&headers)?.ok_or(Problem::new(Code::LoginRequired, "no proof"))?
         }
     };
-    let identity = guests.give_back(&secret).await?;
-    tracing::info!(
-        target: AUDIT,
-        event = "guest_given_back",
-        identity = identity.as_str(),
-        "a visitor gave its guest back"
-    );
+    if let Some(identity) = guests.give_back(&secret).await? {
+        tracing::info!(
+            target: AUDIT,
+            event = "guest_given_back",
+            identity = identity.as_str(),
+            "a visitor gave its guest back"
+        );
+    }
     let mut response = StatusCode::NO_CONTENT.into_response();
     if by_cookie {
         response.headers_mut().append(SET_COOKIE, app.cookies.forget_guest());

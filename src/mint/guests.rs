@@ -80,7 +80,7 @@ impl Mint {
     ) -> Result<(), GuestError> {
         let Ok(guests) = self.guests() else { return Ok(()) };
         match guests.hand_over(secret, member).await {
-            Ok(guest) => {
+            Ok(Some(guest)) => {
                 tracing::info!(
                     target: AUDIT,
                     event = "guest_signed_in",
@@ -90,7 +90,7 @@ impl Mint {
                 );
                 Ok(())
             }
-            Err(GuestError::Ended) => Ok(()),
+            Ok(None) | Err(GuestError::Ended) => Ok(()),
             Err(error) => Err(error),
         }
     }

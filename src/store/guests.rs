@@ -2,8 +2,8 @@
 
 use super::measure::Step;
 use super::{
-    Backend, Dated, FoundWork, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms,
-    Store, StoreError, UsedLease, WorkDone, WorkTerms,
+    Backend, Dated, EndedLease, FoundWork, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState,
+    PoolTerms, Store, StoreError, UsedLease, WorkDone, WorkTerms,
 };
 use crate::clock::Timestamp;
 use crate::ids::{Digest, Identity, RequestId};
@@ -49,9 +49,8 @@ impl Store {
         step!(self, read_lease(key))
     }
 
-    /// Ends a lease for good, and has its guest scrubbed at once; `true` when it lived until now. With an `heir`, the member that the
-    /// holder has become, that one is to be taken into the guest's conversations before. The same again answers the same until the guest is
-    /// idle.
+    /// Ends a lease for good, and has its guest scrubbed at once. With an `heir`, the member that the holder has become, that one is to be
+    /// taken into the guest's conversations before. The same `request` again gets the same answer until the guest is idle.
     ///
     /// # Errors
     ///
@@ -61,8 +60,9 @@ impl Store {
         key: &LeaseKey,
         heir: Option<&Identity>,
         terms: &PoolTerms,
-    ) -> Result<Dated<bool>, StoreError> {
-        step!(self, end_lease(key, heir, terms))
+        request: RequestId,
+    ) -> Result<Dated<EndedLease>, StoreError> {
+        step!(self, end_lease(key, heir, terms, request))
     }
 
     /// Gives out work on one guest, to nobody else for [`WorkTerms::hold`]. The same `request` again gets the same.

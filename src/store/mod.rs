@@ -43,11 +43,12 @@ use measure::{Step, StepMetrics};
 #[cfg(feature = "inside")]
 pub use steps::TakenGrant;
 pub use steps::{
-    Allowance, Asked, BegunRevalidation, Binding, Claim, Cursor, EndedSession, Found, FoundWork,
-    GuestTask, GuestWork, Health, Lease, LeaseKey, LeaseTerms, Lent, ListedSession, NewLogin,
-    NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, PoolState, PoolTerms, Purpose,
-    Rate, Replicas, Revalidated, Scope, Session, SessionKey, Standing, TakenGrants, TakenLogin,
-    UseTerms, UsedLease, UsedSession, Verdict, Way, Whose, WorkDone, WorkTerms,
+    Allowance, Asked, BegunRevalidation, Binding, Claim, Cursor, EndedLease, EndedSession, Found,
+    FoundWork, GuestTask, GuestWork, Health, Heir, Lease, LeaseKey, LeaseTerms, Lent,
+    ListedSession, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page,
+    PoolState, PoolTerms, Purpose, Rate, Replicas, Revalidated, Scope, Session, SessionKey,
+    Standing, TakenGrants, TakenLogin, UseTerms, UsedLease, UsedSession, Verdict, Way, Whose,
+    WorkDone, WorkTerms,
 };
 
 /// Where things are kept.

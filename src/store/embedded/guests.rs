@@ -4,8 +4,8 @@ use super::Embedded;
 use crate::clock::Timestamp;
 use crate::ids::{Digest, Identity, RequestId};
 use crate::store::steps::{
-    FoundWork, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms, UsedLease,
-    WorkDone, WorkTerms,
+    EndedLease, FoundWork, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms,
+    UsedLease, WorkDone, WorkTerms,
 };
 use crate::store::{Dated, Fault};
 
@@ -43,9 +43,10 @@ impl Embedded {
         key: &LeaseKey,
         heir: Option<&Identity>,
         terms: &PoolTerms,
-    ) -> Result<Dated<bool>, Fault> {
+        request: RequestId,
+    ) -> Result<Dated<EndedLease>, Fault> {
         let (key, heir, cooldown) = (*key, heir.cloned(), terms.cooldown);
-        self.run(move |rows| rows.end_lease(&key, heir.as_ref(), cooldown)).await
+        self.run(move |rows| rows.end_lease(&key, heir.as_ref(), cooldown, request)).await
     }
 
     pub(in crate::store) async fn claim_guest_work(

@@ -8,8 +8,8 @@ use super::{Redis, keys};
 use crate::clock::{Month, Timestamp};
 use crate::ids::{Digest, Identity, RequestId};
 use crate::store::steps::{
-    FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms,
-    Purpose, Rate, UsedLease, WorkDone, WorkTerms, millis,
+    EndedLease, FoundWork, GuestTask, GuestWork, Heir, Lease, LeaseKey, LeaseTerms, Lent,
+    PoolState, PoolTerms, Purpose, Rate, UsedLease, WorkDone, WorkTerms, millis,
 };
 use crate::store::{Dated, Fault, Store};
 
@@ -125,12 +125,18 @@ impl Redis {
         key: &LeaseKey,
         heir: Option<&Identity>,
         terms: &PoolTerms,
-    ) -> Result<Dated<bool>, Fault> {
+        request: RequestId,
+    ) -> Result<Dated<EndedLease>, Fault> {
         let call = self.scripts.end_lease.call(2).arg(keys::GUESTS).text(keys::guest(key.guest));
-        let call = call.text(key.id).arg(key.guest).text(Maybe(heir)).arg(millis(terms.cooldown));
+        let call = call.text(request).text(key.id).arg(key.guest).text(Maybe(heir));
+        let call = call.arg(millis(terms.cooldown)).arg(millis(PoolTerms::PRESENCE));
         let mut answer = call.run(&self.link).await?;
-        let lived = answer.number()? == 1;
-        Ok(answer.dated(lived))
+        let ended = match answer.number()? {
+            0 => EndedLease::Over,
+            1 => EndedLease::Now,
+            _ => EndedLease::Before,
+        };
+        Ok(answer.dated(ended))
     }
 
     pub(in crate::store) async fn claim_guest_work(
@@ -146,13 +152,11 @@ impl Redis {
             0 => FoundWork::Nothing,
             1 => {
                 let (guest, kind) = (answer.guest()?, answer.text()?);
-                let (free, heir) = (answer.timestamp()?, answer.maybe_text()?);
-                let heir = heir.map(|text| Identity::parse(&text)).transpose();
-                let heir = heir.map_err(|_| Fault::Corrupt("no identity where one belongs"))?;
-                let free_until = (free.as_millis() != 0).then_some(free);
+                let until = answer.timestamp()?;
+                let free_until = (until.as_millis() != 0).then_some(until);
                 let task = match kind.as_str() {
-                    "j" => GuestTask::Join,
-                    _ => GuestTask::Scrub { free_until, heir },
+                    "j" => GuestTask::Join { until },
+                    _ => GuestTask::Scrub { free_until, heir: read_heir(&mut answer)? },
                 };
                 FoundWork::Work(GuestWork { guest, claim: request, task })
             }
@@ -252,6 +256,15 @@ fn pool_call(script: &Script) -> Call<'_> {
 fn read_lease(guest: u32, answer: &mut Answer) -> Result<Lease, Fault> {
     let (since, ends) = (answer.timestamp()?, answer.timestamp()?);
     Ok(Lease { guest, since, ends, token_ends: answer.timestamp()? })
+}
+
+/// Who is to have a guest's conversations, if anybody is.
+fn read_heir(answer: &mut Answer) -> Result<Option<Heir>, Fault> {
+    let until = answer.timestamp()?;
+    let Some(text) = answer.maybe_text()? else { return Ok(None) };
+    let identity = Identity::parse(&text);
+    let identity = identity.map_err(|_| Fault::Corrupt("no identity where one belongs"))?;
+    Ok(Some(Heir { identity, until }))
 }
 
 impl Answer {

@@ -46,6 +46,10 @@ impl PoolTerms {
         length / 128
     }
 
+    /// For how long somebody who has signed in counts as about to connect, whatever the month is by then: what is written about them at
+    /// Twilio is written in a month in which they are active.
+    pub const PRESENCE: Duration = Duration::from_hours(1);
+
     /// What is too little to lend for, or to mint a token for: below it the holder would be asking again before it had connected.
     pub const SHORTEST: Duration = Duration::from_mins(1);
 }
@@ -103,6 +107,17 @@ pub enum UsedLease {
     Ended,
 }
 
+/// What came of ending a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedLease {
+    /// It lived until now.
+    Now,
+    /// It was ended before, and its guest is not idle yet.
+    Before,
+    /// It is over by itself, or never was.
+    Over,
+}
+
 /// How a lease may be used.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseTerms {
@@ -142,14 +157,26 @@ pub struct GuestWork {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GuestTask {
     /// Take it into the guests' conversations: it is lent.
-    Join,
+    Join {
+        /// Until when writing is for somebody who is there, in a month in which the guest is active.
+        until: Timestamp,
+    },
     /// Take it out of everything, or see that it is in nothing.
     Scrub {
         /// Until when writing costs nothing, since the guest is active this month; `None` when each write would make it so.
         free_until: Option<Timestamp>,
-        /// The member that its holder has become, who is to be taken into the guest's conversations first.
-        heir: Option<Identity>,
+        /// Who is to be taken into the guest's conversations first.
+        heir: Option<Heir>,
     },
+}
+
+/// The member that a guest's holder has become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heir {
+    /// Who.
+    pub identity: Identity,
+    /// Until when writing is for somebody who is there: the month in which they signed in, and [`PoolTerms::PRESENCE`] after that.
+    pub until: Timestamp,
 }
 
 /// What was found when work was asked for.

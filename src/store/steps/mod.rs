@@ -13,8 +13,8 @@ use crate::clock::Timestamp;
 use crate::ids::{Digest, ProviderName, Subject};
 pub use bindings::{Binding, Found};
 pub use guests::{
-    FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms,
-    Purpose, UsedLease, WorkDone, WorkTerms,
+    EndedLease, FoundWork, GuestTask, GuestWork, Heir, Lease, LeaseKey, LeaseTerms, Lent,
+    PoolState, PoolTerms, Purpose, UsedLease, WorkDone, WorkTerms,
 };
 pub use logouts::Scope;
 pub use revalidation::{Asked, BegunRevalidation, Revalidated, TakenGrant, TakenGrants, Way};

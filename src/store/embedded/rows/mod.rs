@@ -62,15 +62,15 @@ type PoolRow = (u32, u64, (u64, u64, u64, u32), u64, u32);
 /// How many guests are active in the month, and how many are idle that were last active in it.
 type MonthRow = (u32, u32);
 /// Digest of the holder's secret, empty for a guest that nobody has had; since, the lease's end, its last token's end, when it is ready, ms;
-/// the last month that it is active in, 0 for none; whether it is confirmed, given back, and work on it has begun; the member that its
-/// holder has become; the claim; when its limit is untouched again, µs, and the request counted last; since when it waits in the first
+/// the last month that it is active in, 0 for none; whether it is confirmed, the request that ended the lease, and whether work on it has begun;
+/// the member that its holder has become, and until when they may be written about, ms; the claim; when its limit is untouched again, µs, and the request counted last; since when it waits in the first
 /// three queues.
 type GuestRow = (
     &'static str,
     (u64, u64, u64, u64),
     u32,
-    (bool, bool, bool),
-    Option<&'static str>,
+    (bool, Option<&'static str>, bool),
+    Option<(&'static str, u64)>,
     Option<ClaimRow>,
     (u64, &'static str),
     (Option<u64>, Option<u64>, Option<u64>),

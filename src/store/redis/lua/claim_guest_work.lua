@@ -8,18 +8,21 @@
 --       5 [int]    from when on to look for those, ms
 --       6 [int]    how long a repeat may come, ms
 --
--- Returns {ms of the store's clock, 1, guest, j to join or s to scrub, until when writing is free ms or 0, heir or nil}; {ms, 2, from ms} when there may
--- be more to look at; {ms, 0} when there is nothing to do.
+-- Returns {ms of the store's clock, 1, guest, j to join or s to scrub, until when writing is free ms or 0, until when for
+-- the heir ms, heir or nil}; {ms, 2, from ms} when there may be more to look at; {ms, 0} when there is nothing to do.
 -- First comes what a holder waits for, then what was given back or has failed before, then what is ready to be idle.
 assert(#KEYS == 1 and #ARGV == 6, 'claim_guest_work.lua takes 1 key and 6 arguments')
 
 local function give(guest)
-  local kept = redis.call('HMGET', at(guest), 'a', 'h', 'j')
+  local kept = redis.call('HMGET', at(guest), 'a', 'h', 'hu', 'j', 'e')
   local active, free_until = tonumber(kept[1] or 0), 0
   if active >= month_of(ms) then
     free_until = begins(active + 1)
   end
-  return {ms, 1, tonumber(guest), kept[3] and 'j' or 's', free_until, kept[2]}
+  if kept[4] then
+    return {ms, 1, tonumber(guest), 'j', math.min(free_until, kept[5])}
+  end
+  return {ms, 1, tonumber(guest), 's', free_until, tonumber(kept[3] or 0), kept[2]}
 end
 local function claim(guest, joins)
   local record = at(guest)

@@ -17,7 +17,7 @@ if kept[1] ~= ARGV[2] then
   return {ms, 0}
 end
 if ARGV[3] == 'inherited' then
-  redis.call('HDEL', KEYS[2], 'h')
+  redis.call('HDEL', KEYS[2], 'h', 'hu')
   return {ms, 1}
 end
 if ARGV[3] == 'failed' then

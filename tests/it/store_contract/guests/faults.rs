@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use vestibule::inside::RequestId;
 use vestibule::inside::store::{
-    FoundWork, GuestTask, GuestWork, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose, Store,
-    StoreError, UsedLease, WorkDone,
+    EndedLease, FoundWork, GuestTask, GuestWork, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose,
+    Store, StoreError, UsedLease, WorkDone,
 };
 
 use super::super::redis_faults::{behind_a_proxy, twice};
@@ -22,12 +22,16 @@ async fn warm(store: &Store) {
     let request = RequestId::unique();
     let nobody = LeaseKey { guest: 1, id: digest("nobody") };
     let terms = LeaseTerms { pool: TERMS, limit: None, purpose: Purpose::Token };
-    let nothing = GuestWork { guest: 1, claim: request, task: GuestTask::Join };
+    let nothing = GuestWork {
+        guest: 1,
+        claim: request,
+        task: GuestTask::Join { until: vestibule::inside::Timestamp::from_millis(0) },
+    };
     let none = PoolTerms { size: 0, ..TERMS };
     store.lend_guest(&nobody.id, &none, request).await.unwrap();
     store.use_lease(&nobody, &terms, request).await.unwrap();
     store.read_lease(&nobody).await.unwrap();
-    store.end_lease(&nobody, None, &TERMS).await.unwrap();
+    store.end_lease(&nobody, None, &TERMS, request).await.unwrap();
     store.claim_guest_work(&WORK, request).await.unwrap();
     store.finish_guest_work(&nothing, WorkDone::Clean).await.unwrap();
     store.describe_pool().await.unwrap();
@@ -52,13 +56,14 @@ async fn each_step_about_guests_sent_again_answers_as_if_it_were_sent_once() {
 
     let found = twice!(proxy, store.claim_guest_work(&WORK, request));
     let FoundWork::Work(join) = found else { panic!("{found:?}") };
-    assert_eq!((join.guest, &join.task), (lease.guest, &GuestTask::Join));
+    assert_eq!((join.guest, &join.task), (lease.guest, &GuestTask::Join { until: lease.ends }));
     // Whether it is done can be told only as long as there is something to tell it by.
     twice!(proxy, store.finish_guest_work(&join, WorkDone::Joined));
     assert_eq!(store.describe_pool().await.unwrap().value.joining, 0);
 
     let heir = identity("member");
-    assert!(twice!(proxy, store.end_lease(&key, Some(&heir), &TERMS)));
+    let ended = RequestId::unique();
+    assert_eq!(twice!(proxy, store.end_lease(&key, Some(&heir), &TERMS, ended)), EndedLease::Now);
     let claim = RequestId::unique();
     let found = twice!(proxy, store.claim_guest_work(&WORK, claim));
     let FoundWork::Work(scrub) = found else { panic!("{found:?}") };
@@ -173,7 +178,8 @@ async fn child_that_lends_until_it_is_killed() {
         let FoundWork::Work(work) = found else { panic!("{found:?}") };
         assert!(store.finish_guest_work(&work, WorkDone::Joined).await.unwrap().value);
         if number.is_multiple_of(3) {
-            assert!(store.end_lease(&key, None, &MANY).await.unwrap().value);
+            let ended = store.end_lease(&key, None, &MANY, RequestId::unique()).await.unwrap();
+            assert_eq!(ended.value, EndedLease::Now);
             let found = store.claim_guest_work(&WORK, RequestId::unique()).await.unwrap().value;
             let FoundWork::Work(work) = found else { panic!("{found:?}") };
             let failed = WorkDone::Failed { retry_after: MINUTE };

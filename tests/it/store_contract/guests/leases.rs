@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vestibule::inside::RequestId;
 use vestibule::inside::store::{
-    FoundWork, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose, UsedLease, WorkDone,
+    EndedLease, FoundWork, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose, UsedLease, WorkDone,
 };
 
 use super::super::{digest, hourly, identity};
@@ -249,20 +249,20 @@ pub async fn a_lease_ends_once_and_says_so_again(world: &mut World) {
     let key = key(&lease, "ann");
 
     assert!(world.end(&key).await);
-    assert!(world.end(&key).await, "the same again");
+    assert_eq!(world.end_for(&key, None).await, EndedLease::Before);
     let heir = identity("somebody");
-    assert!(world.end_lease(&key, Some(&heir), &TERMS).await.unwrap().value);
+    assert_eq!(world.end_for(&key, Some(&heir)).await, EndedLease::Before);
     let work = world.work().await;
     assert!(
         !format!("{work:?}").contains("somebody"),
         "who has given it back inherits nothing any more: {work:?}"
     );
     world.finish(&work, WorkDone::Clean).await;
-    assert!(world.end(&key).await);
+    assert_eq!(world.end_for(&key, None).await, EndedLease::Before);
     world.forward(TERMS.first + TERMS.cooldown + MINUTE).await;
     world.do_all_work().await;
 
-    assert!(!world.end(&key).await, "it is idle, and nobody's");
+    assert_eq!(world.end_for(&key, None).await, EndedLease::Over, "it is idle, and nobody's");
 }
 
 pub async fn an_ended_lease_cannot_take_the_guest_from_its_next_holder(world: &mut World) {
@@ -336,7 +336,7 @@ pub async fn every_answer_is_dated_now(world: &mut World) {
     let times = [
         world.use_lease(&key, &use_terms, request).await.unwrap().time,
         world.read_lease(&key).await.unwrap().time,
-        world.end_lease(&key, None, &TERMS).await.unwrap().time,
+        world.end_lease(&key, None, &TERMS, RequestId::unique()).await.unwrap().time,
         world.claim_guest_work(&WORK, request).await.unwrap().time,
         world.describe_pool().await.unwrap().time,
         world.heed_doubt(&TERMS).await.unwrap().time,

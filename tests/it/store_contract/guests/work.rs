@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vestibule::inside::RequestId;
 use vestibule::inside::store::{
-    FoundWork, GuestTask, GuestWork, Lease, PoolState, PoolTerms, WorkDone,
+    EndedLease, FoundWork, GuestTask, GuestWork, Lease, PoolState, PoolTerms, WorkDone,
 };
 
 use super::super::{all_at_once, identity};
@@ -20,7 +20,7 @@ pub async fn a_guest_that_is_lent_joins_once(world: &mut World) {
     assert_eq!(world.pool().await.joining, 1);
 
     let work = world.work().await;
-    assert_eq!((work.guest, &work.task), (lease.guest, &GuestTask::Join));
+    assert_eq!((work.guest, &work.task), (lease.guest, &GuestTask::Join { until: lease.ends }));
     assert_eq!(world.claim(&WORK).await, FoundWork::Nothing, "it is given out already");
     assert!(world.finish(&work, WorkDone::Joined).await);
 
@@ -59,7 +59,7 @@ pub async fn the_same_request_gets_the_same_work(world: &mut World) {
     assert_eq!(claim().await, FoundWork::Nothing, "what is finished is not given out again");
 
     let heir = identity("member");
-    assert!(world.end_lease(&key(&one, "ann"), Some(&heir), &TERMS).await.unwrap().value);
+    assert!(world.end_for(&key(&one, "ann"), Some(&heir)).await == EndedLease::Now);
     let scrub = RequestId::unique();
     let first = world.claim_guest_work(&WORK, scrub).await.unwrap().value;
     assert_eq!(world.claim_guest_work(&WORK, scrub).await.unwrap().value, first);
@@ -145,7 +145,7 @@ pub async fn work_that_failed_comes_again_after_a_while(world: &mut World) {
     assert!(world.finish(&join, WorkDone::Failed { retry_after: MINUTE }).await);
     assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
     world.forward(MINUTE).await;
-    assert_eq!(world.work().await.task, GuestTask::Join);
+    assert!(matches!(world.work().await.task, GuestTask::Join { .. }));
 
     world.forward_to(lease.ends.plus(TERMS.cooldown)).await;
     let scrub = world.work().await;
@@ -161,10 +161,10 @@ pub async fn work_that_failed_comes_again_after_a_while(world: &mut World) {
 pub async fn an_heir_comes_before_the_scrub(world: &mut World) {
     let lease = world.lent("ann", &TERMS).await;
     let member = identity("member");
-    assert!(world.end_lease(&key(&lease, "ann"), Some(&member), &TERMS).await.unwrap().value);
+    assert!(world.end_for(&key(&lease, "ann"), Some(&member)).await == EndedLease::Now);
     let heir = |work: &GuestWork| match &work.task {
-        GuestTask::Scrub { heir, .. } => heir.clone(),
-        GuestTask::Join => panic!("{work:?}"),
+        GuestTask::Scrub { heir, .. } => heir.clone().map(|heir| heir.identity),
+        GuestTask::Join { .. } => panic!("{work:?}"),
     };
 
     // Ready or not, it is not lent before.

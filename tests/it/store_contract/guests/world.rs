@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use tempfile::TempDir;
 use vestibule::inside::store::{
-    FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState, PoolTerms,
-    Purpose, Store, UsedLease, WorkDone, WorkTerms,
+    EndedLease, FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolState,
+    PoolTerms, Purpose, Store, UsedLease, WorkDone, WorkTerms,
 };
-use vestibule::inside::{Month, RequestId, Timestamp};
+use vestibule::inside::{Identity, Month, RequestId, Timestamp};
 
 use super::super::{digest, file_store, redis_store};
 use crate::support::redis::{Clock, RedisServer};
@@ -149,7 +149,12 @@ impl World {
     }
 
     pub async fn end(&self, key: &LeaseKey) -> bool {
-        self.end_lease(key, None, &TERMS).await.unwrap().value
+        self.end_for(key, None).await == EndedLease::Now
+    }
+
+    /// Ends a lease, of somebody who is a member now if that is told.
+    pub async fn end_for(&self, key: &LeaseKey, heir: Option<&Identity>) -> EndedLease {
+        self.end_lease(key, heir, &TERMS, RequestId::unique()).await.unwrap().value
     }
 
     pub async fn claim(&self, terms: &WorkTerms) -> FoundWork {
@@ -173,7 +178,7 @@ impl World {
         let mut done = Vec::new();
         while let FoundWork::Work(work) = self.claim(&WORK).await {
             let end = match &work.task {
-                GuestTask::Join => WorkDone::Joined,
+                GuestTask::Join { .. } => WorkDone::Joined,
                 GuestTask::Scrub { heir, .. } => {
                     assert!(heir.is_none() || self.finish(&work, WorkDone::Inherited).await);
                     WorkDone::Clean

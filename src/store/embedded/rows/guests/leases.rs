@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::super::Rows;
 use super::super::limits::count;
-use super::Guest;
+use super::{Guest, end_of, month_of};
 use crate::ids::{Identity, RequestId};
 use crate::store::embedded::writer::Trouble;
-use crate::store::steps::{Lease, LeaseKey, LeaseTerms, PoolTerms, Purpose, UsedLease, millis};
+use crate::store::steps::{
+    EndedLease, Lease, LeaseKey, LeaseTerms, PoolTerms, Purpose, UsedLease, millis,
+};
 
 impl Rows<'_> {
     pub(in crate::store::embedded) fn use_lease(
@@ -74,21 +76,27 @@ impl Rows<'_> {
         key: &LeaseKey,
         heir: Option<&Identity>,
         cooldown: Duration,
-    ) -> Result<bool, Trouble> {
+        request: RequestId,
+    ) -> Result<EndedLease, Trouble> {
         let (now, pool) = (self.ms(), self.pool()?);
         let found = self.guest(key.guest)?.filter(|guest| guest.id == key.id.to_string());
-        let Some(mut guest) = found else { return Ok(false) };
-        if guest.given_back || !guest.lives(now, &pool) {
-            return Ok(guest.given_back);
+        let Some(mut guest) = found else { return Ok(EndedLease::Over) };
+        if let Some(ended_by) = &guest.ended_by {
+            let again = *ended_by == request.to_string();
+            return Ok(if again { EndedLease::Now } else { EndedLease::Before });
         }
-        guest.given_back = true;
-        guest.heir = heir.map(Identity::to_string);
+        if !guest.lives(now, &pool) {
+            return Ok(EndedLease::Over);
+        }
+        guest.ended_by = Some(request.to_string());
+        let until = end_of(month_of(now)).max(now.saturating_add(millis(PoolTerms::PRESENCE)));
+        guest.heir = heir.map(|heir| (heir.to_string(), until));
         guest.ready = guest.token_ends.max(now).saturating_add(millis(cooldown));
         guest.waits.busy = Some(guest.ready);
         guest.waits.work = Some(now);
         guest.waits.joins = None;
         self.keep_guest(&guest)?;
-        Ok(true)
+        Ok(EndedLease::Now)
     }
 }
 

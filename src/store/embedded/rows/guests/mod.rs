@@ -16,7 +16,7 @@ use crate::clock::{Month, Timestamp};
 use crate::ids::{Digest, Identity, RequestId};
 use crate::store::Store;
 use crate::store::embedded::writer::Trouble;
-use crate::store::steps::{Lease, millis};
+use crate::store::steps::{Heir, Lease, millis};
 use orders::Waits;
 
 /// What is known of the pool as a whole.
@@ -53,9 +53,11 @@ struct Guest {
     /// The last month that it is active in; 0 for none.
     active: u32,
     confirmed: bool,
-    given_back: bool,
+    /// The request that ended the lease.
+    ended_by: Option<String>,
     scrubbed: bool,
-    heir: Option<String>,
+    /// The member that its holder has become, and until when they may be written about, ms.
+    heir: Option<(String, u64)>,
     claim: Option<Claim>,
     untouched_us: u64,
     used_by: String,
@@ -92,7 +94,7 @@ impl Rows<'_> {
         let Some(row) = self.guests.get(number)? else { return Ok(None) };
         let (id, times, active, marks, heir, claim, (untouched_us, used_by), waits) = row.value();
         let (since, ends, token_ends, ready) = times;
-        let (confirmed, given_back, scrubbed) = marks;
+        let (confirmed, ended_by, scrubbed) = marks;
         let waits = Waits { busy: waits.0, work: waits.1, joins: waits.2 };
         Ok(Some(Guest {
             number,
@@ -103,9 +105,9 @@ impl Rows<'_> {
             ready,
             active,
             confirmed,
-            given_back,
+            ended_by: ended_by.map(str::to_owned),
             scrubbed,
-            heir: heir.map(str::to_owned),
+            heir: heir.map(|(heir, until)| (heir.to_owned(), until)),
             claim: claim.map(Claim::read),
             untouched_us,
             used_by: used_by.to_owned(),
@@ -122,11 +124,11 @@ impl Rows<'_> {
     fn keep_guest(&mut self, guest: &Guest) -> Result<(), Trouble> {
         self.requeue(guest.number, &guest.kept, &guest.waits)?;
         let times = (guest.since, guest.ends, guest.token_ends, guest.ready);
-        let marks = (guest.confirmed, guest.given_back, guest.scrubbed);
+        let marks = (guest.confirmed, guest.ended_by.as_deref(), guest.scrubbed);
         let claim = guest.claim.as_ref().map(Claim::row);
         let limit = (guest.untouched_us, guest.used_by.as_str());
         let waits = (guest.waits.busy, guest.waits.work, guest.waits.joins);
-        let heir = guest.heir.as_deref();
+        let heir = guest.heir.as_ref().map(|(heir, until)| (heir.as_str(), *until));
         let row = (guest.id.as_str(), times, guest.active, marks, heir, claim, limit, waits);
         self.written = true;
         self.guests.insert(guest.number, row)?;
@@ -177,12 +179,12 @@ impl Rows<'_> {
 impl Guest {
     /// Whether it is lent to the holder of the secret with this digest, or was last.
     fn is_of(&self, id: &Digest, pool: &Pool) -> bool {
-        self.id == id.to_string() && !self.given_back && self.since >= pool.ended_before
+        self.id == id.to_string() && self.ended_by.is_none() && self.since >= pool.ended_before
     }
 
     fn lives(&self, now: u64, pool: &Pool) -> bool {
         !self.id.is_empty()
-            && !self.given_back
+            && self.ended_by.is_none()
             && self.since >= pool.ended_before
             && now < self.ends
     }
@@ -200,9 +202,11 @@ impl Guest {
         lease(self.number, self.since, self.ends, token_ends)
     }
 
-    fn checked_heir(&self) -> Result<Option<Identity>, Trouble> {
-        let heir = self.heir.as_deref().map(Identity::parse).transpose();
-        heir.map_err(|_| Trouble::Corrupt("no identity where one belongs"))
+    fn checked_heir(&self) -> Result<Option<Heir>, Trouble> {
+        let Some((text, until)) = &self.heir else { return Ok(None) };
+        let identity = Identity::parse(text);
+        let identity = identity.map_err(|_| Trouble::Corrupt("no identity where one belongs"))?;
+        Ok(Some(Heir { identity, until: Timestamp::from_millis(*until) }))
     }
 }
 

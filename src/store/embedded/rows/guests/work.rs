@@ -181,13 +181,15 @@ impl Rows<'_> {
 
     fn work_on(&self, guest: &Guest, claim: RequestId) -> Result<FoundWork, Trouble> {
         let is_active = guest.active >= month_of(self.ms());
+        let free_until = is_active.then(|| Month::from_number(guest.active).ends());
         let task = if guest.claim.as_ref().is_some_and(|claim| claim.joins) {
-            GuestTask::Join
+            let (free, ends) = (
+                free_until.unwrap_or(Timestamp::from_millis(0)),
+                Timestamp::from_millis(guest.ends),
+            );
+            GuestTask::Join { until: free.min(ends) }
         } else {
-            GuestTask::Scrub {
-                free_until: is_active.then(|| Month::from_number(guest.active).ends()),
-                heir: guest.checked_heir()?,
-            }
+            GuestTask::Scrub { free_until, heir: guest.checked_heir()? }
         };
         Ok(FoundWork::Work(GuestWork { guest: guest.number, claim, task }))
     }

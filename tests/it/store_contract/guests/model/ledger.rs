@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vestibule::inside::store::{
-    GuestTask, GuestWork, Lease, LeaseKey, PoolState, PoolTerms, Purpose, UsedLease, WorkDone,
+    EndedLease, GuestTask, GuestWork, Lease, LeaseKey, PoolState, PoolTerms, Purpose, UsedLease,
+    WorkDone,
 };
 use vestibule::inside::{Month, RequestId, Timestamp};
 
@@ -162,9 +163,9 @@ impl Ledger {
         }
     }
 
-    pub fn end(&mut self, key: &LeaseKey, heir: bool, ended: bool, now: Timestamp) {
+    pub fn end(&mut self, key: &LeaseKey, heir: bool, ended: EndedLease, now: Timestamp) {
         let lives = self.lives(key, now);
-        assert!(ended || !lives, "it lived");
+        assert_eq!(ended == EndedLease::Now, lives, "{ended:?}");
         if !lives {
             return;
         }
@@ -186,7 +187,11 @@ impl Ledger {
         guest.claim = Some((work.claim, now.plus(WORK.hold), false));
         let lives = guest.held.as_ref().is_some_and(|held| !held.ended && now < held.ends);
         match &work.task {
-            GuestTask::Join => assert!(lives && is_active, "nobody is about to come"),
+            GuestTask::Join { until } => {
+                assert!(lives && is_active, "nobody is about to come");
+                let ends = guest.held.as_ref().map(|held| held.ends);
+                assert!(Some(*until) <= ends && now < *until, "{until} is too late");
+            }
             GuestTask::Scrub { free_until, heir } => {
                 assert!(!lives, "it is taken away from under its holder");
                 assert_eq!(heir.is_some(), guest.heir);

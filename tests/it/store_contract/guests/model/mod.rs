@@ -149,9 +149,11 @@ impl Side {
             Step::End { lease, heir } => {
                 let Some(key) = self.lease(lease) else { return "none".to_owned() };
                 let heir = heir.then(|| identity("member"));
-                let ended = self.world.end_lease(&key, heir.as_ref(), &TERMS).await.unwrap();
+                let request = RequestId::unique();
+                let ended =
+                    self.world.end_lease(&key, heir.as_ref(), &TERMS, request).await.unwrap();
                 self.ledger.end(&key, heir.is_some(), ended.value, ended.time.at());
-                format!("{}", ended.value)
+                format!("{:?}", ended.value)
             }
             Step::Claim => self.claim().await,
             Step::Finish { claim, done } => self.finish(claim, done).await,
@@ -232,7 +234,11 @@ impl Side {
             FoundWork::Work(work) => {
                 self.ledger.claim(&work, found.time.at());
                 let free = matches!(work.task, GuestTask::Scrub { free_until: Some(_), .. });
-                let told = format!("{} {} {free}", work.guest, work.task == GuestTask::Join);
+                let told = format!(
+                    "{} {} {free}",
+                    work.guest,
+                    matches!(work.task, GuestTask::Join { .. })
+                );
                 (Some(work), told)
             }
             other => {
@@ -251,7 +257,7 @@ impl Side {
         };
         let done = match (done, &work.task) {
             (0, _) => WorkDone::Failed { retry_after: MINUTE },
-            (_, GuestTask::Join) => WorkDone::Joined,
+            (_, GuestTask::Join { .. }) => WorkDone::Joined,
             (1, _) => WorkDone::Dirty,
             (2..5, GuestTask::Scrub { heir: Some(_), .. }) => WorkDone::Inherited,
             _ => WorkDone::Clean,
