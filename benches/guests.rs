@@ -17,7 +17,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// How many are lent in a round.
 const LENDS: u32 = 500;
 
-const POOL: &str = "vestibule:guests:{guests}";
+const POOL: &str = "vestibule:guests:{nobody}";
 
 /// A server, killed on drop.
 struct Server {

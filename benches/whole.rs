@@ -505,7 +505,8 @@ fn leases(redis: &Server) -> Outcome<Vec<String>> {
         joins: false,
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let store = Store::open(&settings, &Metrics::new()?).await?;
+        let pool = format!("IS{}-guest-", "2".repeat(32));
+        let store = Store::open_with_pool(&settings, &pool, &Metrics::new()?).await?;
         let mut leases = Vec::new();
         for _ in 0..SESSIONS {
             let secret = Secret256::random();

@@ -126,7 +126,7 @@ impl Service {
     /// [`StartError::Metrics`] never in practice.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new()?;
-        let store = Arc::new(Store::open(&config.store, &metrics).await?);
+        let store = Arc::new(config.open_store(&metrics).await?);
         let met = Met::all(config.providers, &metrics)?;
         let limit = config.limits.tokens;
         let tasks = TaskTracker::new();

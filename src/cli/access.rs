@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::denials::Record;
 use crate::ids::{Identity, Reference, Subject};
 use crate::ops::{Changed, Known, Moved, Page, Pool, Quarantined, Records, Whom};
-use crate::store::{Cursor, OpenError, Settings, Store};
+use crate::store::{Cursor, OpenError, Settings};
 use crate::telemetry::{Metrics, explain};
 
 /// Who answers.
@@ -33,7 +33,7 @@ impl Access {
             return Err(Trouble::new(Exit::Away, text));
         }
         let metrics = Metrics::new().map_err(|error| Trouble::new(Exit::No, explain(&error)))?;
-        let store = match Store::open(&config.store, &metrics).await {
+        let store = match config.open_store(&metrics).await {
             Ok(store) => Arc::new(store),
             Err(OpenError::InUse { path }) => {
                 let token = config.ops.token.as_ref().ok_or_else(|| {

@@ -28,6 +28,7 @@ use toml::de::DeTable;
 pub(crate) use self::forms::duration;
 pub use self::reader::Fault;
 use self::reader::{Notes, ReadFile, Secrets, Section};
+use crate::store::{OpenError, Store};
 use crate::{denials, http, limits, login, mint, ops, seal, sessions, telemetry, token};
 
 /// Everything that a running service is told, checked, without a contradiction.
@@ -75,6 +76,24 @@ pub(crate) struct Review {
 }
 
 impl Config {
+    /// Opens the store, with the pool of guests if there are any.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub(crate) async fn open_store(
+        &self,
+        metrics: &telemetry::Metrics,
+    ) -> Result<Store, OpenError> {
+        match &self.guests {
+            Some(guests) => {
+                let pool = guests.pool_name(&self.twilio_api.service_sid);
+                Store::open_with_pool(&self.store, &pool, metrics).await
+            }
+            None => Store::open(&self.store, metrics).await,
+        }
+    }
+
     /// Reads a configuration: `text` is the file, empty for none; of `environment` the variables that begin with `VESTIBULE__` go
     /// before the file; `read_file` gives the text of a file of secrets. Pure but for what `read_file` does.
     ///

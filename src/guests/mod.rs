@@ -43,6 +43,13 @@ pub struct Settings {
     pub tickets: Option<Tickets>,
 }
 
+impl Settings {
+    /// Names the pool in the store: guests of another service, or that are called otherwise, are others, whatever their numbers.
+    pub fn pool_name(&self, service_sid: &str) -> String {
+        format!("{service_sid}-{}", self.prefix)
+    }
+}
+
 /// A holder's secret: which guest, and what only the holder knows.
 #[derive(Clone, Debug)]
 pub struct LeaseSecret {

@@ -40,16 +40,15 @@ use crate::telemetry::Metrics;
 use error::Fault;
 pub use error::{OpenError, StoreError};
 use measure::{Step, StepMetrics};
-#[cfg(feature = "inside")]
-pub use steps::TakenGrant;
 pub use steps::{
     Allowance, Asked, BegunRevalidation, Binding, Claim, Cursor, EndedLease, EndedSession, Found,
-    FoundWork, GuestTask, GuestWork, Health, Heir, Lease, LeaseKey, LeaseTerms, Lent,
-    ListedSession, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page,
-    PoolState, PoolTerms, Purpose, Rate, Replicas, Revalidated, Scope, Session, SessionKey,
-    Standing, TakenGrants, TakenLogin, UseTerms, UsedLease, UsedSession, Verdict, Way, Whose,
-    WorkDone, WorkTerms,
+    FoundWork, GuestTask, GuestWork, Health, Lease, LeaseKey, LeaseTerms, Lent, ListedSession,
+    NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, PoolState, PoolTerms,
+    Purpose, Rate, Replicas, Revalidated, Scope, Session, SessionKey, Standing, TakenGrants,
+    TakenLogin, UseTerms, UsedLease, UsedSession, Verdict, Way, Whose, WorkDone, WorkTerms,
 };
+#[cfg(feature = "inside")]
+pub use steps::{Heir, TakenGrant};
 
 /// Where things are kept.
 #[derive(Clone, Debug)]
@@ -103,16 +102,32 @@ impl Store {
     /// How long an ended session is remembered as ended: longer than any request of ours may still be under way to the store.
     const TOMBSTONE: Duration = Duration::from_mins(1);
 
-    /// Opens the store. A Redis that is away is not an error: each step says so until it is there.
+    /// Opens the store, for a process that lends no guests. A Redis that is away is not an error: each step says so until it is there.
     ///
     /// # Errors
     ///
     /// [`OpenError::File`] when the embedded store's file cannot be opened or another process has it; [`OpenError::Url`] when
     /// the URL is not one. No other.
     pub async fn open(settings: &Settings, metrics: &Metrics) -> Result<Self, OpenError> {
+        Self::open_with_pool(settings, "nobody", metrics).await
+    }
+
+    /// The same, with the pool of guests that has this name, of letters, digits and `-._~`. A pool is what its guests are called and where:
+    /// what one pool knows of its first guest says nothing of the first of another.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub async fn open_with_pool(
+        settings: &Settings,
+        pool: &str,
+        metrics: &Metrics,
+    ) -> Result<Self, OpenError> {
         let backend = match settings {
-            Settings::Embedded { path } => Backend::Embedded(embedded::Embedded::open(path).await?),
-            Settings::Redis { url } => Backend::Redis(Box::new(redis::Redis::open(url)?)),
+            Settings::Embedded { path } => {
+                Backend::Embedded(embedded::Embedded::open(path, pool).await?)
+            }
+            Settings::Redis { url } => Backend::Redis(Box::new(redis::Redis::open(url, pool)?)),
         };
         Ok(Self { backend, metrics: StepMetrics::new(metrics) })
     }

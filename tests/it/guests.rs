@@ -11,8 +11,13 @@ mod tickets;
 
 use reqwest::Method;
 
+pub use scrubbing::until;
+
 use crate::support::setup::Setup;
 use crate::support::visitor::{Answer, Visitor};
+
+/// The pool's key in the store.
+const POOL: &str = "vestibule:guests:{IS22222222222222222222222222222222-guest-}";
 
 /// `[guests]` with these further keys.
 fn guests(keys: &str) -> String {

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Digest, Identity, ProviderName, Reference, RequestId, Subject, SubjectKey};
-use rows::Rows;
+use rows::{PoolTables, Rows};
 use writer::{Done, Job, Trouble, Writer};
 
 /// Steps against a file.
@@ -45,17 +45,17 @@ impl Embedded {
     ///
     /// [`OpenError::InUse`] when another process has it, [`OpenError::NoFolder`] when its folder is not there,
     /// [`OpenError::File`] when it cannot be read, made or repaired. No other.
-    pub(super) async fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(super) async fn open(path: &Path, pool: &str) -> Result<Self, OpenError> {
         let trouble = |source| OpenError::File { path: path.to_owned(), source };
         let (jobs, waiting) = mpsc::channel();
         let (opened, is_open) = oneshot::channel();
-        let file = path.to_owned();
+        let (file, pool) = (path.to_owned(), PoolTables::of(pool));
         let ended = CancellationToken::new();
         let ends = ended.clone().drop_guard();
         let serve = move || {
             // Told also when the thread panics.
             let _ends = ends;
-            match Writer::open(&file) {
+            match Writer::open(&file, pool) {
                 Ok(writer) => {
                     // Nobody waits any more when the caller gave up; then no job comes either.
                     let _nobody_waits = opened.send(Ok(()));
@@ -419,7 +419,7 @@ mod tests {
     #[tokio::test]
     async fn a_step_that_fails_half_way_leaves_nothing_and_the_others_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Embedded::open(&folder.path().join("store")).await.unwrap();
+        let store = Embedded::open(&folder.path().join("store"), "nobody").await.unwrap();
         let references: Vec<_> = (0..20).map(|_| Reference::random()).collect();
         let hour = Duration::from_hours(1);
         let keep = |at: usize| {

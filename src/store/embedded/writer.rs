@@ -10,7 +10,7 @@ use redb::backends::FileBackend;
 
 use super::super::OpenError;
 use super::clock::Clock;
-use super::rows::{self, Rows};
+use super::rows::{self, PoolTables, Rows};
 use super::sweep::Sweep;
 
 /// A step to be done. Unless it is answered, it is dropped, and with it the hope of whoever waits.
@@ -62,6 +62,7 @@ const CACHE: usize = 16 * 1024 * 1024;
 
 pub(super) struct Writer {
     path: PathBuf,
+    pool: PoolTables,
     /// `None` after trouble: the driver refuses a database that once failed, so that it is opened again.
     database: Option<Database>,
     /// Whether the last transaction failed.
@@ -76,7 +77,7 @@ impl Writer {
     /// # Errors
     ///
     /// As [`super::Embedded::open`].
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, pool: PoolTables) -> Result<Self, OpenError> {
         let path = path.to_owned();
         let opened = open(&path).and_then(|database| {
             let promise = rows::read_promise(&database)?;
@@ -85,6 +86,7 @@ impl Writer {
         match opened {
             Ok((database, promise)) => Ok(Self {
                 path,
+                pool,
                 database: Some(database),
                 in_trouble: false,
                 clock: Clock::new(promise),
@@ -144,7 +146,7 @@ impl Writer {
         let (us, promise) = self.clock.tell();
         let room = jobs.len();
         let transaction = database.begin_write()?;
-        let mut rows = Rows::open(&transaction, us, self.clock.ahead())?;
+        let mut rows = Rows::open(&transaction, &self.pool, us, self.clock.ahead())?;
         for (at, job) in jobs.iter_mut().enumerate() {
             let written = std::mem::take(&mut rows.written);
             if job.run(&mut rows)? == Done::Half && rows.written {

@@ -21,6 +21,9 @@ pub(super) struct Known(RwLock<Pool>);
 struct Pool {
     /// Names the pool; empty before the first look.
     birth: Option<Arc<str>>,
+    /// The server's replication id at the last look, and when that was.
+    history: Arc<str>,
+    seen: u64,
     month: Month,
     active: u64,
 }
@@ -49,7 +52,7 @@ impl Redis {
     ) -> Result<Dated<Lent>, Fault> {
         let first = terms.first.min(terms.max_stay).min(terms.token);
         for _ in 0..TRIES {
-            let call = pool_call(&self.scripts.lend_guest).text(request).text(id);
+            let call = self.pool_call(&self.scripts.lend_guest).text(request).text(id);
             let call = call.arg(&*self.birth()).arg(terms.size).text(Maybe(terms.budget));
             let call = call.arg(millis(first)).arg(millis(terms.cooldown));
             let call = call.arg(u8::from(terms.joins)).arg(millis(Store::TOMBSTONE));
@@ -80,8 +83,7 @@ impl Redis {
     ) -> Result<Dated<UsedLease>, Fault> {
         let pool = &terms.pool;
         for _ in 0..TRIES {
-            let call =
-                self.scripts.use_lease.call(2).arg(keys::GUESTS).text(keys::guest(key.guest));
+            let call = self.guest_call(&self.scripts.use_lease, key.guest);
             let call = call.text(request).text(key.id).arg(&*self.birth()).arg(key.guest);
             let call = call.arg(match terms.purpose {
                 Purpose::Token => "t",
@@ -113,7 +115,7 @@ impl Redis {
         &self,
         key: &LeaseKey,
     ) -> Result<Dated<Option<Lease>>, Fault> {
-        let call = self.scripts.read_lease.call(2).arg(keys::GUESTS).text(keys::guest(key.guest));
+        let call = self.guest_call(&self.scripts.read_lease, key.guest);
         let mut answer = call.text(key.id).run(&self.link).await?;
         let lives = answer.number()? == 1;
         let lease = if lives { Some(read_lease(key.guest, &mut answer)?) } else { None };
@@ -127,7 +129,7 @@ impl Redis {
         terms: &PoolTerms,
         request: RequestId,
     ) -> Result<Dated<EndedLease>, Fault> {
-        let call = self.scripts.end_lease.call(2).arg(keys::GUESTS).text(keys::guest(key.guest));
+        let call = self.guest_call(&self.scripts.end_lease, key.guest);
         let call = call.text(request).text(key.id).arg(key.guest).text(Maybe(heir));
         let call = call.arg(millis(terms.cooldown)).arg(millis(PoolTerms::PRESENCE));
         let mut answer = call.run(&self.link).await?;
@@ -144,7 +146,7 @@ impl Redis {
         terms: &WorkTerms,
         request: RequestId,
     ) -> Result<Dated<FoundWork>, Fault> {
-        let call = pool_call(&self.scripts.claim_guest_work).text(request);
+        let call = self.pool_call(&self.scripts.claim_guest_work).text(request);
         let call = call.arg(millis(terms.hold)).arg(terms.size).arg(millis(terms.early));
         let call = call.arg(terms.from.as_millis()).arg(millis(Store::TOMBSTONE));
         let mut answer = call.run(&self.link).await?;
@@ -170,8 +172,7 @@ impl Redis {
         work: &GuestWork,
         done: WorkDone,
     ) -> Result<Dated<bool>, Fault> {
-        let call = self.scripts.finish_guest_work.call(2);
-        let call = call.arg(keys::GUESTS).text(keys::guest(work.guest));
+        let call = self.guest_call(&self.scripts.finish_guest_work, work.guest);
         let (outcome, pause) = match done {
             WorkDone::Joined => ("joined", Duration::ZERO),
             WorkDone::Inherited => ("inherited", Duration::ZERO),
@@ -186,7 +187,7 @@ impl Redis {
     }
 
     pub(in crate::store) async fn describe_pool(&self) -> Result<Dated<PoolState>, Fault> {
-        let mut answer = pool_call(&self.scripts.describe_pool).run(&self.link).await?;
+        let mut answer = self.pool_call(&self.scripts.describe_pool).run(&self.link).await?;
         let state = PoolState {
             made: answer.guest()?,
             lent: answer.guest()?,
@@ -211,13 +212,16 @@ impl Redis {
         terms: &PoolTerms,
     ) -> Result<Dated<Option<Timestamp>>, Fault> {
         let known = self.pool.get();
-        let call = pool_call(&self.scripts.heed_doubt).text(RequestId::unique());
+        let call = self.pool_call(&self.scripts.heed_doubt).text(RequestId::unique());
         let call = call.arg(known.birth.as_deref().unwrap_or(""));
+        let call = call.arg(&*known.history).arg(known.seen);
         let call = call.arg(known.month.number()).arg(known.active);
         let call = call.arg(millis(terms.first)).arg(millis(terms.token));
         let call = call.arg(millis(terms.cooldown)).arg(terms.size);
+        let call = call.arg(millis(PoolTerms::MOST_LOST)).arg(PoolTerms::LARGEST);
         let mut answer = call.run(&self.link).await?;
-        let birth = answer.text()?;
+        let (birth, history) = (answer.text()?, answer.text()?);
+        let seen = answer.number()?;
         let doubted = answer.maybe_timestamp()?;
         let month = Month::from_number(answer.guest()?);
         let active = answer.number()?;
@@ -226,7 +230,7 @@ impl Redis {
             Some(known) if *known == *birth => known,
             _ => birth.into(),
         };
-        self.pool.set(Pool { birth: Some(birth), month, active });
+        self.pool.set(Pool { birth: Some(birth), history: history.into(), seen, month, active });
         Ok(answer.dated(doubted))
     }
 
@@ -234,11 +238,21 @@ impl Redis {
         &self,
         terms: &PoolTerms,
     ) -> Result<Dated<Timestamp>, Fault> {
-        let call = pool_call(&self.scripts.quarantine_guests).arg(millis(terms.token));
+        let call = self.pool_call(&self.scripts.quarantine_guests).arg(millis(terms.token));
         let call = call.arg(millis(terms.cooldown)).arg(terms.size);
         let mut answer = call.run(&self.link).await?;
         let ends = answer.timestamp()?;
         Ok(answer.dated(ends))
+    }
+
+    /// A call about the pool as a whole.
+    fn pool_call<'s>(&self, script: &'s Script) -> Call<'s> {
+        script.call(1).arg(&self.pool_key)
+    }
+
+    /// A call about one of its guests.
+    fn guest_call<'s>(&self, script: &'s Script, guest: u32) -> Call<'s> {
+        script.call(2).arg(&self.pool_key).text(keys::guest(&self.pool_key, guest))
     }
 
     fn birth(&self) -> Arc<str> {
@@ -248,10 +262,6 @@ impl Redis {
 
 /// The server's history changes faster than we can look at it.
 const RESTLESS: Fault = Fault::Corrupt("the pool is another one at each look");
-
-fn pool_call(script: &Script) -> Call<'_> {
-    script.call(1).arg(keys::GUESTS)
-}
 
 fn read_lease(guest: u32, answer: &mut Answer) -> Result<Lease, Fault> {
     let (since, ends) = (answer.timestamp()?, answer.timestamp()?);

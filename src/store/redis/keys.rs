@@ -13,11 +13,11 @@
 //! | `vestibule:handle:{<handle>}` | string | its own | when it was logged out, ms, if it was; then whom its logouts name: subject keys, each after a space | as long as the last session to join may last, and 20 minutes after a logout |
 //! | `vestibule:spent:<digest>` | string | its own | the request that spent what has this digest | as long as that could come again |
 //! | `vestibule:denial:<reference>` | string | its own | why somebody was denied | as configured |
-//! | `vestibule:guests:{guests}` | hash | the pool's | `n` the first guest that was never lent; `a<month>` how many guests are active in it; `cd` cool-down ms; `b` the pool's birth and `id` the server's replication id, by which a loss of writes is found; `d` when one was found last, `fi` until when guests that are idle are kept back for it and `fl` until when those that were lent are, `un` up to which guest also what was never lent is doubtful, `q` when all leases were ended, ms; `tf`, `tt`, `tc`, `ts` the longest first token, token and cool-down ms, and the largest size that any process has lent with; `w` the stale guest that is being scrubbed for the next visitor. A month is twelve for each year since 0, and its place in the year | for ever |
-//! | `vestibule:guests:{guests}:<guest>` | hash | the pool's | of a guest that is not idle: `i` digest of the holder's secret, `s` since ms, `e` the lease's end ms, `x` its last token's end at the latest ms, `b` when it may be idle ms, `a` the last month in which it is active; `c` once confirmed, `g` the request that ended the lease, `u` once a scrub began, `h` the member that its holder has become and `hu` until when they may be written about ms, `t` when its limit is untouched again µs, `r` the request counted last; while somebody works on it `k` the request that claimed it, `w` until when, `q` since when ms, `j` when it is to join | until it is idle |
-//! | `vestibule:guests:{guests}:busy`, `:work`, `:joins`, `:stale`, `:retired` | zset | the pool's | guests that are lent or cool, by when they are ready; to be scrubbed now, and to be taken into conversations, by when; in something that costs more than they are worth, since when; beyond the size, by number | until they are not |
-//! | `vestibule:guests:{guests}:months`, `:idle:<month>` | zset | the pool's | in which months idle guests were active last, and those of one, by since when they are idle | until they are lent |
-//! | `vestibule:guests:{guests}:lend:<request>`, `:claim:<request>` | string | the pool's | what that request got | a minute |
+//! | `vestibule:guests:{<pool>}` | hash | the pool's | `n` the first guest that was never lent; `a<month>` how many guests are active in it; `cd` cool-down ms; `b` the pool's birth, `id` the server's replication id, `run` its run id, `at` when a process looked last and `was` when one had when this replication id was first seen, ms, by which a loss of writes is found; `dm` when one was found last and `d` what is older than it in doubt, ms, `ll` in which replication id more than the last moment was missing, `fi` until when guests that are idle are kept back for it and `fl` until when those that were lent are, `un` up to which guest also what was never lent is doubtful, `q` when all leases were ended, ms; `tf`, `tt`, `tc`, `ts` the longest first token, token and cool-down ms, and the largest size that any process has lent with; `w` the stale guest that is being scrubbed for the next visitor. A month is twelve for each year since 0, and its place in the year | for ever |
+//! | `vestibule:guests:{<pool>}:<guest>` | hash | the pool's | of a guest that is not idle: `i` digest of the holder's secret, `s` since ms, `e` the lease's end ms, `x` its last token's end at the latest ms, `b` when it may be idle ms, `a` the last month in which it is active; `c` once confirmed, `g` the request that ended the lease, `u` once a scrub began, `h` the member that its holder has become and `hu` until when they may be written about ms, `t` when its limit is untouched again µs, `r` the request counted last; while somebody works on it `k` the request that claimed it, `w` until when, `q` since when ms, `j` when it is to join | until it is idle |
+//! | `vestibule:guests:{<pool>}:busy`, `:work`, `:joins`, `:stale`, `:retired` | zset | the pool's | guests that are lent or cool, by when they are ready; to be scrubbed now, and to be taken into conversations, by when; in something that costs more than they are worth, since when; beyond the size, by number | until they are not |
+//! | `vestibule:guests:{<pool>}:months`, `:idle:<month>` | zset | the pool's | in which months idle guests were active last, and those of one, by since when they are idle | until they are lent |
+//! | `vestibule:guests:{<pool>}:lend:<request>`, `:claim:<request>` | string | the pool's | what that request got | a minute |
 //! | `vestibule:limit:<bucket>` | hash | its own | `t` when it is untouched again µs, `r` the request counted last | until it is untouched again |
 //! | `vestibule:replicas` | string | its own | nothing: written before replicas are waited for | a minute |
 //!
@@ -32,8 +32,10 @@ use crate::store::SessionKey;
 
 const STANDING: &str = "vestibule:standing:{";
 
-/// The pool of guests. What else there is of it begins with this and a colon.
-pub(super) const GUESTS: &str = "vestibule:guests:{guests}";
+/// A pool of guests. What else there is of it begins with this and a colon.
+pub(super) fn pool(name: &str) -> String {
+    format!("vestibule:guests:{{{name}}}")
+}
 
 /// What is written last of all that replicas are waited for. Holds nothing.
 pub(super) const REPLICAS: &str = "vestibule:replicas";
@@ -101,9 +103,9 @@ pub(super) fn handle(handle: &Handle) -> impl Display {
     fmt::from_fn(move |f| write!(f, "vestibule:handle:{{{handle}}}"))
 }
 
-/// A guest that is not idle; beside the pool.
-pub(super) fn guest(guest: u32) -> impl Display {
-    fmt::from_fn(move |f| write!(f, "{GUESTS}:{guest}"))
+/// A guest that is not idle; beside its pool, of which this is the key.
+pub(super) fn guest(pool: &str, guest: u32) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "{pool}:{guest}"))
 }
 
 /// Something that counts once.

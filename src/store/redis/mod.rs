@@ -35,6 +35,7 @@ pub(super) struct Redis {
     link: Link,
     scripts: Scripts,
     pool: guests::Known,
+    pool_key: String,
 }
 
 /// Each script once, under the name of its step: the field, the file and the list cannot differ. Those about guests have what they share
@@ -115,7 +116,7 @@ impl Redis {
     /// # Errors
     ///
     /// [`OpenError::Url`] when it is no `redis://` or `rediss://` URL, or asks for TLS without checks. No other.
-    pub(super) fn open(url: &SecretString) -> Result<Self, OpenError> {
+    pub(super) fn open(url: &SecretString, pool: &str) -> Result<Self, OpenError> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the driver takes the password out of the URL"
@@ -135,7 +136,12 @@ impl Redis {
         let handshake = info.redis_settings().clone().set_skip_set_lib_name();
         let client = Client::open(info.set_tcp_settings(tcp).set_redis_settings(handshake));
         let link = Link::new(client.map_err(|_| OpenError::Url)?);
-        Ok(Self { link, scripts: Scripts::new(), pool: guests::Known::default() })
+        Ok(Self {
+            link,
+            scripts: Scripts::new(),
+            pool: guests::Known::default(),
+            pool_key: keys::pool(pool),
+        })
     }
 
     /// A step had no answer in time: see [`Link::suspect`].

@@ -41,6 +41,13 @@ impl PoolTerms {
     /// with its lend only when less time lay between them, and then the token that nobody knows of is a short one.
     pub const SETTLE: Duration = Duration::from_secs(30);
 
+    /// How much a store may lose, as far as anybody knows, before a renewal may be lost together with its lend: shorter than
+    /// [`PoolTerms::SETTLE`] by more than lies between two looks.
+    pub(in crate::store) const MOST_LOST: Duration = Duration::from_secs(20);
+
+    /// The largest size that a pool can have.
+    pub const LARGEST: u32 = 10_000_000;
+
     /// By how much a lease and a token's end may be written later than they are: a 128th, which spares most tokens a write.
     pub(in crate::store) fn grain(length: Duration) -> Duration {
         length / 128

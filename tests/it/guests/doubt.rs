@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 
 use super::scrubbing::{QUICK, until, until_lent};
-use super::{come_without_cookie, identity, with_secret};
+use super::{POOL, come_without_cookie, identity, with_secret};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::redis::{Clock, RedisServer};
 use crate::support::service::TestService;
@@ -101,7 +101,7 @@ async fn a_store_that_was_emptied_under_a_running_process_is_no_first_start() {
     let took = stage.quarantine(began).await;
 
     assert!((119.0..300.0).contains(&took), "{took}");
-    let month: Vec<String> = stage.redis.ask(&["HGETALL", "vestibule:guests:{guests}"]);
+    let month: Vec<String> = stage.redis.ask(&["HGETALL", POOL]);
     let active = month.iter().position(|field| field == "a24322").map(|at| month[at + 1].clone());
     assert!(
         active.is_some_and(|count| count.parse::<u32>().unwrap() >= 2),
@@ -127,8 +127,7 @@ async fn a_replica_that_takes_over_keeps_back_what_it_may_not_have_heard_of() {
     let first = TestService::start(&master.url(), &further).await;
     let lent = come_without_cookie(&first.url, None).await;
     let secret = lent.json()["lease_secret"].as_str().unwrap().to_owned();
-    until("the replica", || replica.ask::<usize>(&["EXISTS", "vestibule:guests:{guests}:1"]) == 1)
-        .await;
+    until("the replica", || replica.ask::<usize>(&["EXISTS", &format!("{POOL}:1")]) == 1).await;
     let _ok: String = replica.ask(&["REPLICAOF", "NO", "ONE"]);
 
     // The operator's new master; another process, which knows nothing of the old one.
@@ -147,7 +146,7 @@ async fn idle_guests_are_seen_clean_again_after_a_doubt() {
     let mut stage = stage(LOGGED, &format!("size = 1\n{QUICK}")).await;
     stage.lend().await;
     until("an idle guest", || {
-        stage.redis.ask::<usize>(&["EXISTS", "vestibule:guests:{guests}:idle:24322"]) == 1
+        stage.redis.ask::<usize>(&["EXISTS", &format!("{POOL}:idle:24322")]) == 1
     })
     .await;
     // As if somebody whom nobody knows of had been lent it in the moment that was lost.

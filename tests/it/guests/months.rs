@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 
 use super::scrubbing::{QUICK, until, until_lent};
-use super::{come_without_cookie, identity, with_secret};
+use super::{POOL, come_without_cookie, identity, with_secret};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::redis::{Clock, RedisServer};
 use crate::support::service::TestService;
@@ -32,8 +32,7 @@ async fn before(
 
 /// What the store says of a month's count.
 fn active(redis: &RedisServer, month: u32) -> u32 {
-    let count: Option<u32> =
-        redis.ask(&["HGET", "vestibule:guests:{guests}", &format!("a{month}")]);
+    let count: Option<u32> = redis.ask(&["HGET", POOL, &format!("a{month}")]);
     count.unwrap_or(0)
 }
 
@@ -53,12 +52,8 @@ async fn the_next_visitor_has_the_guest_that_is_paid_for() {
         assert_eq!((lent.status, identity(&lent)), (StatusCode::CREATED, "guest-1".to_owned()));
         // The lease, the token and the cool-down take two minutes of the store's.
         until("an idle guest", || {
-            let idle: Vec<String> = redis.ask(&[
-                "ZRANGE",
-                &format!("vestibule:guests:{{guests}}:idle:{NOVEMBER}"),
-                "0",
-                "-1",
-            ]);
+            let idle: Vec<String> =
+                redis.ask(&["ZRANGE", &format!("{POOL}:idle:{NOVEMBER}"), "0", "-1"]);
             idle == ["1"]
         })
         .await;
@@ -134,7 +129,7 @@ async fn what_could_not_be_scrubbed_in_its_month_waits_until_it_is_worth_another
     .await;
     december(&redis).await;
     api.always(None);
-    let stale = || redis.ask::<u32>(&["ZCARD", "vestibule:guests:{guests}:stale"]);
+    let stale = || redis.ask::<u32>(&["ZCARD", &format!("{POOL}:stale")]);
     until("a stale guest", || stale() == 1).await;
     assert_eq!(api.stand_in.conversations_of("guest-1"), ["den"], "to take it out would cost");
     assert_eq!(active(&redis, NOVEMBER + 1), 0);

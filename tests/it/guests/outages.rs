@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 
-use super::{come_without_cookie, guests, with_secret};
+use super::{POOL, come_without_cookie, guests, with_secret};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::proxy::Proxy;
 use crate::support::redis::RedisServer;
@@ -85,6 +85,6 @@ async fn a_lost_reply_lends_nothing_twice() {
         assert_eq!(come_without_cookie(&service.url, None).await.status, StatusCode::CREATED);
     }
 
-    let lent: usize = redis.ask(&["ZCARD", "vestibule:guests:{guests}:busy"]);
+    let lent: usize = redis.ask(&["ZCARD", &format!("{POOL}:busy")]);
     assert_eq!(lent, 11);
 }

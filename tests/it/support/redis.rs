@@ -76,8 +76,9 @@ impl RedisServer {
 
     /// A replica of this one, which has caught up and says what it has.
     pub fn replica(&self) -> Self {
-        let replica =
-            Self::start_with(&["--replicaof", "127.0.0.1", &self.address().port().to_string()]);
+        let clock = self.clock.map(|clock| Clock { begins: self.time(), ..clock });
+        let port = self.address().port().to_string();
+        let replica = Self::start_by(clock, &["--replicaof", "127.0.0.1", &port]);
         let begun = Instant::now();
         loop {
             // It is told of nothing until it has said for the first time what it has; so something has to be there.
@@ -141,6 +142,27 @@ impl RedisServer {
         assert!(is_ready(&mut self.process, &self.directory), "redis-server does not start again");
     }
 
+    /// Takes the place of another one, which was stopped: whoever went there comes here.
+    pub fn move_to(mut self, place: &mut Self) {
+        let _ok: String = self.ask(&["CONFIG", "SET", "port", &place.port.to_string()]);
+        self.port = place.port;
+        *place = self;
+    }
+
+    /// What it has on disk now.
+    pub fn copy(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a temporary directory can be made");
+        copy_all(self.directory.path(), copy.path());
+        copy
+    }
+
+    /// Puts a copy where it has its data, while it is stopped.
+    pub fn restore(&self, copy: &TempDir) {
+        let data = self.directory.path().join("appendonlydir");
+        std::fs::remove_dir_all(&data).expect("it kept a log of its writes");
+        copy_all(copy.path(), self.directory.path());
+    }
+
     /// Freezes it: it takes connections, for the kernel does, and answers nothing.
     pub fn pause(&self) {
         self.signal("-STOP");
@@ -163,6 +185,11 @@ impl Drop for RedisServer {
         let _gone = self.process.kill();
         let _reaped = self.process.wait();
     }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-r").arg(from.join(".")).arg(to).status();
+    assert!(status.expect("cp runs").success());
 }
 
 fn free_port() -> u16 {

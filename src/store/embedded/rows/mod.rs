@@ -108,28 +108,39 @@ const CLAIMS: TableDefinition<&str, Owner> = TableDefinition::new("claims");
 const BLOCKS: TableDefinition<&str, ()> = TableDefinition::new("blocks");
 /// Bindings by subject key. For ever; its row changes when all sessions of the subject are ended.
 const SUBJECTS: TableDefinition<&str, &str> = TableDefinition::new("subjects");
-/// The pool, but for its guests.
-const POOL: TableDefinition<(), PoolRow> = TableDefinition::new("pool");
-/// By month: twelve for each year since 0, and its place in the year from 0; 0 for guests that were never active. For ever.
-const MONTHS: TableDefinition<u32, MonthRow> = TableDefinition::new("months");
-/// By number: guests that are neither idle, stale nor retired.
-const GUESTS: TableDefinition<u32, GuestRow> = TableDefinition::new("guests");
-/// Month active last, since when it is idle, ms, and number.
-const IDLE: TableDefinition<(u32, u64, u32), ()> = TableDefinition::new("idle");
-/// Guests that are lent or cool, by when they are ready, ms, and number; and in the same way the queues that follow.
-const BUSY: TableDefinition<(u64, u32), ()> = TableDefinition::new("busy");
-/// To be scrubbed, by when.
-const WORK: TableDefinition<(u64, u32), ()> = TableDefinition::new("work");
-/// To be taken into conversations, by when.
-const JOINS: TableDefinition<(u64, u32), ()> = TableDefinition::new("joins");
-/// In something, and not worth a month's price, by since when.
-const STALE: TableDefinition<(u64, u32), ()> = TableDefinition::new("stale");
-/// Beyond the size, by number.
-const RETIRED: TableDefinition<(u64, u32), ()> = TableDefinition::new("retired");
 /// By `lend` or `claim`, a space, and the request.
 const ASKED: TableDefinition<&str, AskedRow> = TableDefinition::new("asked");
 /// The clock's promise, µs.
 const CLOCK: TableDefinition<(), u64> = TableDefinition::new("clock");
+
+/// What the tables of a pool are called: each is what it is, and of which pool.
+pub(super) struct PoolTables {
+    /// The pool, but for its guests.
+    pool: String,
+    /// By month: twelve for each year since 0, and its place in the year from 0; 0 for guests that were never active. For ever.
+    months: String,
+    /// By number: guests that are neither idle, stale nor retired.
+    guests: String,
+    /// By the month active last, since when it is idle, ms, and number.
+    idle: String,
+    /// In the order of `Queue`. By when they are ready, ms, and number, guests that are lent or cool; by when they are to be, those to be scrubbed
+    /// and to be taken into conversations; by since when, those in something that is not worth a month's price; by number, those beyond the size.
+    queues: [String; 5],
+}
+
+impl PoolTables {
+    /// Those of the pool that has this name.
+    pub(super) fn of(pool: &str) -> Self {
+        let name = |table| format!("{table} of {pool}");
+        Self {
+            pool: name("pool"),
+            months: name("months"),
+            guests: name("guests"),
+            idle: name("idle"),
+            queues: ["busy", "work", "joins", "stale", "retired"].map(name),
+        }
+    }
+}
 
 /// The tables in one transaction, at one time.
 pub(super) struct Rows<'t> {
@@ -164,9 +175,12 @@ impl<'t> Rows<'t> {
     /// The tables, made where they are not there yet, at `us` of a clock that is `ahead` of the machine's.
     pub(super) fn open(
         transaction: &'t WriteTransaction,
+        pool: &PoolTables,
         us: u64,
         ahead: Duration,
     ) -> Result<Self, redb::Error> {
+        let queue =
+            |place: usize| transaction.open_table(TableDefinition::new(&pool.queues[place]));
         Ok(Self {
             us,
             ahead,
@@ -184,17 +198,11 @@ impl<'t> Rows<'t> {
             claims: transaction.open_table(CLAIMS)?,
             blocks: transaction.open_table(BLOCKS)?,
             subjects: transaction.open_table(SUBJECTS)?,
-            pool: transaction.open_table(POOL)?,
-            months: transaction.open_table(MONTHS)?,
-            guests: transaction.open_table(GUESTS)?,
-            idle: transaction.open_table(IDLE)?,
-            queues: [
-                transaction.open_table(BUSY)?,
-                transaction.open_table(WORK)?,
-                transaction.open_table(JOINS)?,
-                transaction.open_table(STALE)?,
-                transaction.open_table(RETIRED)?,
-            ],
+            pool: transaction.open_table(TableDefinition::new(&pool.pool))?,
+            months: transaction.open_table(TableDefinition::new(&pool.months))?,
+            guests: transaction.open_table(TableDefinition::new(&pool.guests))?,
+            idle: transaction.open_table(TableDefinition::new(&pool.idle))?,
+            queues: [queue(0)?, queue(1)?, queue(2)?, queue(3)?, queue(4)?],
             asked: transaction.open_table(ASKED)?,
             clock: transaction.open_table(CLOCK)?,
         })

@@ -8,7 +8,10 @@
 -- Returns {ms of the store's clock, until when they are kept back ms}.
 assert(#KEYS == 1 and #ARGV == 3, 'quarantine_guests.lua takes 1 key and 3 arguments')
 
-local kept = redis.call('HMGET', pool, 'fi', 'fl', 'un')
-local floor = math.max(ms + 1 + ARGV[1] + ARGV[2], kept[1] or 0, kept[2] or 0)
-redis.call('HSET', pool, 'd', ms + 1, 'q', ms + 1, 'fi', floor, 'fl', floor, 'un', math.max(kept[3] or 0, ARGV[3]))
+local kept = redis.call('HMGET', pool, 'fi', 'fl', 'd', 'tt', 'tc', 'un')
+local doubted = math.max(ms + 1, kept[3] or 0)
+local floor = doubted + math.max(ARGV[1], kept[4] or 0) + math.max(ARGV[2], kept[5] or 0)
+floor = math.max(floor, kept[1] or 0, kept[2] or 0)
+redis.call('HSET', pool, 'd', doubted, 'q', doubted, 'dm', doubted, 'fi', floor, 'fl', floor,
+  'un', math.max(ARGV[3], kept[6] or 0))
 return {ms, floor}

@@ -189,6 +189,7 @@ pub async fn a_stale_guest_on_its_way_when_a_doubt_came_waits_too(world: &mut Wo
 
 pub async fn guests_made_after_a_doubt_are_lent_when_it_is_over(world: &mut World) {
     let two = PoolTerms { size: 2, ..TERMS };
+    world.heed_doubt(&two).await.unwrap();
     let until = quarantine(world, &two).await;
     wait(world.lend("ann", &FOUR).await);
     world.forward_to(until).await;

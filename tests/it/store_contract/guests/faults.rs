@@ -148,7 +148,7 @@ async fn nothing_is_left_of_idle_guests_on_redis_but_their_places() {
     let mut kept = world.kept();
 
     kept.sort();
-    let pool = "vestibule:guests:{guests}";
+    let pool = "vestibule:guests:{nobody}";
     let month = vestibule::inside::Month::of(world.now().await).number();
     let left = [pool.to_owned(), format!("{pool}:idle:{month}"), format!("{pool}:months")];
     assert_eq!(kept, left.map(|key| (key, -1)));

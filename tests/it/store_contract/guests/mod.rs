@@ -6,6 +6,7 @@ mod doubt;
 mod faults;
 mod leases;
 mod lending;
+mod losses;
 mod model;
 mod months;
 mod work;

@@ -101,6 +101,8 @@ impl World {
                 let rows = |table: redb::UntypedTableHandle| {
                     let name = redb::TableHandle::name(&table).to_owned();
                     let rows = read.open_untyped_table(table).unwrap().len().unwrap();
+                    // Of this pool all tables are.
+                    let name = name.strip_suffix(" of nobody").unwrap_or(&name).to_owned();
                     (name, i64::try_from(rows).unwrap())
                 };
                 read.list_tables().unwrap().map(rows).collect()
