@@ -18,8 +18,8 @@ const MOST_CONVERSATIONS: usize = 16;
 
 /// - `size`: how many guests there are, to 10,000,000. Compulsory. The most that guests can cost in a month. Too small, and visitors are turned
 ///   away; too big, and nothing, for a guest that nobody needs costs nothing.
-/// - `prefix`: what their identities begin with. Default `guest-`; another one begins with that. To be changed while no guest is lent: those of
-///   another prefix are other people to Twilio.
+/// - `prefix`: what their identities begin with. Default `guest-`; another one begins with that. Those of another prefix are
+///   another pool: all leases end, and the month's count begins anew.
 /// - `first_token_ttl`: how long a guest is held for a visitor who never comes back for a second token. Default `5m`, from 1 minute. Too
 ///   short, and slow clients lose it; too long, and a loop of `POST /guest` empties the pool.
 /// - `token_ttl`: how long its tokens live from then on. Default `30m`, no longer than `lease` and `twilio.token_ttl`.
