@@ -9,6 +9,7 @@ mod lending;
 mod losses;
 mod model;
 mod months;
+mod optimum;
 mod work;
 mod world;
 
