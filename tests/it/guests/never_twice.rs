@@ -262,7 +262,7 @@ fn judge(stage: &Stage) {
     assert!(lends >= stage.wanted && identities <= 500);
 }
 
-fn stage(urls: Vec<String>, api: TwilioApi, wanted: usize, redis: &RedisServer) -> Arc<Stage> {
+fn stage(urls: Vec<String>, api: TwilioApi, wanted: usize, shown: f64) -> Arc<Stage> {
     let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
     Arc::new(Stage {
         client,
@@ -271,7 +271,7 @@ fn stage(urls: Vec<String>, api: TwilioApi, wanted: usize, redis: &RedisServer) 
         lends: AtomicUsize::new(0),
         wanted,
         api,
-        clock: Mutex::new((redis.time(), Instant::now())),
+        clock: Mutex::new((shown, Instant::now())),
         unclean: Mutex::default(),
         over: AtomicBool::new(false),
         requests: AtomicU64::new(0),
@@ -302,7 +302,7 @@ async fn no_guest_has_two_holders_whatever_breaks() {
     let mut services = (0..3).map(start).collect::<Vec<_>>();
     let urls = services.iter().map(url).collect();
     let proxied = proxy.url();
-    let stage = stage(urls, api, wanted(), &redis);
+    let stage = stage(urls, api, wanted(), redis.time());
 
     let stage = run(stage.clone(), async |round| match round % 10 {
         1 | 5 => proxy.lose_replies(3),
@@ -321,6 +321,51 @@ async fn no_guest_has_two_holders_whatever_breaks() {
             redis.stop();
             redis.start_again();
             *stage.clock.lock().unwrap() = (redis.time(), Instant::now());
+        }
+        _ => {}
+    })
+    .await;
+
+    judge(&stage);
+}
+
+/// What makes a process' own clock begin at a moment and run fast. Time-outs go by the other clock, which goes on as it is.
+fn fast_from(begins: f64) -> [(&'static str, String); 5] {
+    let begins = chrono::DateTime::from_timestamp_millis((begins * 1e3) as i64).unwrap();
+    [
+        ("LD_PRELOAD", crate::skew::library().to_str().unwrap().to_owned()),
+        ("FAKETIME", format!("@{} x{SPEED}", begins.format("%Y-%m-%d %H:%M:%S"))),
+        ("TZ", "UTC".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_guest_of_a_file_has_two_holders_however_often_its_process_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("file:{}", folder.path().join("store").display());
+    let (api, provider) = (TwilioApi::start().await, FakeProvider::start().await);
+    let start = |api: &TwilioApi, begins: f64| {
+        let environment = fast_from(begins);
+        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+        service(&store, api, &provider, &environment)
+    };
+    let url = |service: &Service| format!("http://{}", service.public);
+    let begins = 1_794_312_000.0;
+    let mut process = start(&api, begins);
+    let stage = stage(vec![url(&process)], api, wanted() / 5, begins);
+
+    let stage = run(stage.clone(), async |round| match round % 6 {
+        1 => stage.api.next([Trouble::Lost, Trouble::Broken(503), Trouble::Refused(429, 20429)]),
+        4 => {
+            process.tell("KILL");
+            process.wait();
+            // Its clock goes on, from a moment that it has not shown yet.
+            let begins = stage.store_time() + 1.0;
+            process = start(&stage.api, begins);
+            *stage.clock.lock().unwrap() = (begins, Instant::now());
+            *stage.urls.lock().unwrap() = vec![url(&process)];
         }
         _ => {}
     })
