@@ -19,7 +19,7 @@ pub(super) const MOST: usize = 10_000_000;
 /// How many faults of a file are told.
 const MOST_FAULTS: usize = 10;
 
-/// The longest line, in bytes.
+/// The longest line without its end, in bytes.
 const LONGEST_LINE: u64 = 1024;
 
 /// When visits of a rate begin: with a month of 31 days.
@@ -148,14 +148,16 @@ pub(super) fn read(mut input: impl BufRead, terms: &Terms) -> Result<Visits, Vec
     if faults.is_empty() { Ok(visits.sorted()) } else { Err(faults) }
 }
 
-/// Reads the next line, or the first of it when it is too long; `false` at the end.
+/// Reads the next line without its end, or the first of it when it is too long; `false` when there is none.
 fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
-    input.take(LONGEST_LINE + 1).read_until(b'\n', line)?;
-    if line.len() as u64 > LONGEST_LINE {
+    let length = input.take(LONGEST_LINE + 1).read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    } else if length as u64 > LONGEST_LINE {
         input.skip_until(b'\n')?;
     }
-    Ok(!line.is_empty())
+    Ok(length > 0)
 }
 
 /// The two fields of a line; `None` when it is empty.
@@ -310,6 +312,20 @@ mod tests {
             read(&b"arrival,stay\n\xff,1"[..], &Terms::default()).unwrap_err(),
             ["line 2 is not UTF-8 text"]
         );
+    }
+
+    #[test]
+    fn the_longest_line_is_one_line() {
+        let padded = |length: usize| format!("1,{:>1$}", 5, length - 2);
+
+        for end in ["", "\n2,5\n"] {
+            let visits = visits(&format!("arrival,stay\n{}{end}", padded(1024))).unwrap();
+            assert_eq!(visits.all.len(), 1 + usize::from(!end.is_empty()));
+        }
+        for end in ["", "\nx\n"] {
+            let faults = visits(&format!("arrival,stay\n{}{end}", padded(1025))).unwrap_err();
+            assert_eq!(faults.len(), 1 + usize::from(!end.is_empty()), "{faults:?}");
+        }
     }
 
     #[test]
