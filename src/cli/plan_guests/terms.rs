@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use chrono::Datelike;
-
 use super::super::terminal::spelled;
-use super::pool::{Month, Visit};
-use crate::clock::Timestamp;
+use super::pool::Visit;
+use crate::clock::{Month, Timestamp};
 use crate::store::PoolTerms;
 
 /// How long before a token's end an app asks for the next one: when Twilio's SDK tells it to, or at half of a short life.
@@ -92,10 +90,10 @@ impl Terms {
         Ok(self)
     }
 
-    /// What a visitor takes who comes at `arrival` and stays for `stay`; `None` when that is beyond all calendars.
+    /// What a visitor takes who comes at `arrival` and stays for `stay`.
     ///
     /// Its app asks for a token at once, and again before each ends. Nobody says goodbye.
-    pub(super) fn visit(&self, arrival: Timestamp, stay: Duration) -> Option<Visit> {
+    pub(super) fn visit(&self, arrival: Timestamp, stay: Duration) -> Visit {
         let asked = self.asked_last(stay);
         let [token, lease] = match asked {
             Duration::ZERO => [self.first_token_ttl; 2],
@@ -103,12 +101,12 @@ impl Terms {
         };
         let lease_end = (asked + lease).min(self.max_stay);
         let token_end = (asked + token).min(lease_end);
-        Some(Visit {
+        Visit {
             from: arrival.as_millis(),
             ready: arrival.plus(lease_end + self.cooldown).as_millis(),
-            first: month_of(arrival)?,
-            last: month_of(arrival.plus(token_end))?,
-        })
+            first: Month::of(arrival).number(),
+            last: Month::of(arrival.plus(token_end)).number(),
+        }
     }
 
     /// How long after its arrival a visitor's app asks for the last token.
@@ -126,11 +124,6 @@ impl Terms {
     }
 }
 
-fn month_of(moment: Timestamp) -> Option<Month> {
-    let date = moment.to_utc()?;
-    Some(u32::try_from(date.year()).ok()? * 12 + date.month0())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +136,7 @@ mod tests {
 
     fn held(stay: Duration) -> u64 {
         let arrival = Timestamp::from_millis(NEW_YEAR * 1000);
-        minutes(Terms::default().visit(arrival, stay).unwrap())
+        minutes(Terms::default().visit(arrival, stay))
     }
 
     #[test]
@@ -174,7 +167,7 @@ mod tests {
     fn a_visit_is_active_in_the_months_in_which_its_tokens_live_and_not_where_it_only_cools() {
         let months = |before_new_year_s: u64| {
             let arrival = Timestamp::from_millis((NEW_YEAR - before_new_year_s) * 1000);
-            let visit = Terms::default().visit(arrival, Duration::ZERO).unwrap();
+            let visit = Terms::default().visit(arrival, Duration::ZERO);
             (visit.first, visit.last)
         };
         let january = 2026 * 12;

@@ -25,6 +25,9 @@ const LONGEST_LINE: u64 = 1024;
 /// When visits of a rate begin: with a month of 31 days.
 const BEGINNING: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
+/// When the last may arrive: at the end of the year 2200. Milliseconds since 1970 taken for seconds are later than that.
+const LATEST: Timestamp = Timestamp::from_millis(7_289_654_400_000 - 1);
+
 /// Visits in the order of their arrival.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Visits {
@@ -34,10 +37,9 @@ pub(super) struct Visits {
 }
 
 impl Visits {
-    fn add(&mut self, arrival: Timestamp, stay: Duration, terms: &Terms) -> Option<()> {
-        self.all.push(terms.visit(arrival, stay)?);
+    fn add(&mut self, arrival: Timestamp, stay: Duration, terms: &Terms) {
+        self.all.push(terms.visit(arrival, stay));
         self.cut += u64::from(stay > terms.max_stay);
-        Some(())
     }
 
     fn sorted(mut self) -> Self {
@@ -74,7 +76,7 @@ impl Rate {
 ///
 /// # Errors
 ///
-/// When they are too many.
+/// When they are too many, or come too late.
 pub(super) fn at_rate(
     rate: Rate,
     mean: Duration,
@@ -88,6 +90,9 @@ pub(super) fn at_rate(
             grouped(MOST as u64)
         ));
     }
+    if BEGINNING.plus(during) > LATEST {
+        return Err("that ends after the year 2200: ask for a shorter time".to_owned());
+    }
     let mut numbers = Numbers::new(1);
     let mut visits = Visits::default();
     let mut after = Duration::ZERO;
@@ -98,9 +103,7 @@ pub(super) fn at_rate(
         }
         // A fraction of a longer stay than 30 days is one as well.
         let stay = mean.min(Duration::from_hours(30 * 24)).mul_f64(numbers.exponential());
-        if visits.add(BEGINNING.plus(after), stay, terms).is_none() {
-            return Err("that is beyond all calendars: ask for a shorter time".to_owned());
-        }
+        visits.add(BEGINNING.plus(after), stay, terms);
     }
 }
 
@@ -206,9 +209,15 @@ fn one([arrival, stay]: [&str; 2], visits: &mut Visits, terms: &Terms) -> Result
     let length = seconds(stay).or_else(|| duration(stay)).ok_or_else(|| {
         format!("has the stay {}: neither a duration like 12m or 1h30m nor seconds", quoted(stay))
     })?;
-    visits
-        .add(moment, length, terms)
-        .ok_or_else(|| format!("has the arrival {}, beyond all calendars", quoted(arrival)))
+    if moment > LATEST {
+        let cause = match seconds(arrival) {
+            Some(_) => ": as seconds since 1970, and these are probably milliseconds",
+            None => "",
+        };
+        return Err(format!("has the arrival {}, after the year 2200{cause}", quoted(arrival)));
+    }
+    visits.add(moment, length, terms);
+    Ok(())
 }
 
 fn moment(text: &str) -> Option<Timestamp> {
@@ -242,7 +251,7 @@ mod tests {
     }
 
     fn visit(arrival_ms: u64, stay: Duration) -> Visit {
-        Terms::default().visit(Timestamp::from_millis(arrival_ms), stay).unwrap()
+        Terms::default().visit(Timestamp::from_millis(arrival_ms), stay)
     }
 
     #[test]
@@ -278,7 +287,7 @@ mod tests {
     fn all_faults_are_told_with_their_lines() {
         let long = "9".repeat(2000);
         let text = format!(
-            "when,stay\n2026-11-24,12m\n\n1,\n2,12 m\n3,4,5\nonly\n-1,5\n1960-01-01T00:00:00Z,5\n{long},5\n99999999999999,1\n1,1\n\u{1b}[2J,1"
+            "when,stay\n2026-11-24,12m\n\n1,\n2,12 m\n3,4,5\nonly\n-1,5\n1960-01-01T00:00:00Z,5\n{long},5\n1795521600000,1\n1,1\n\u{1b}[2J,1"
         );
 
         let faults = visits(&text).unwrap_err();
@@ -298,7 +307,9 @@ mod tests {
                 format!("line 8 has the arrival \"-1\": {neither}"),
                 format!("line 9 has the arrival \"1960-01-01T00:00:00Z\": {neither}"),
                 "line 10 is longer than 1024 bytes".to_owned(),
-                "line 11 has the arrival \"99999999999999\", beyond all calendars".to_owned(),
+                "line 11 has the arrival \"1795521600000\", after the year 2200: as seconds since 1970, and these are probably \
+                 milliseconds"
+                    .to_owned(),
             ]
         );
         assert_eq!(
@@ -312,6 +323,32 @@ mod tests {
             read(&b"arrival,stay\n\xff,1"[..], &Terms::default()).unwrap_err(),
             ["line 2 is not UTF-8 text"]
         );
+    }
+
+    #[test]
+    fn nobody_arrives_after_the_year_2200() {
+        let last = visits("arrival,stay\n2200-12-31T23:59:59Z,30d\n7289654399.9,5\n").unwrap();
+
+        assert_eq!(last.all.len(), 2);
+        let late = "has the arrival \"2201-01-01T00:00:00Z\", after the year 2200";
+        assert_eq!(
+            visits("arrival,stay\n2201-01-01T00:00:00Z,5\n").unwrap_err(),
+            [format!("line 2 {late}")]
+        );
+        for millis in ["7289654400", "1795521600000", "1795521600000.5"] {
+            let [fault] = &visits(&format!("arrival,stay\n{millis},5\n")).unwrap_err()[..] else {
+                panic!("{millis}")
+            };
+            assert!(fault.contains("probably milliseconds"), "{fault}");
+        }
+        let daily = |during| {
+            let daily = Rate::parse("1/d").unwrap();
+            at_rate(daily, Duration::from_mins(1), during, &Terms::default())
+        };
+        let years = |years: u64| Duration::from_hours(years * 365 * 24);
+        assert!(daily(years(175)).is_ok());
+        assert!(daily(years(176)).unwrap_err().contains("after the year 2200"));
+        assert!(daily(Duration::MAX).is_err());
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn collect(mut arrivals: Vec<(f64, f64)>) -> Vec<Visit> {
     let visit = |(arrival, stay)| {
         let arrival =
             Timestamp::from_millis(1_767_225_600_000).plus(Duration::from_secs_f64(arrival));
-        Terms::default().visit(arrival, Duration::from_secs_f64(stay)).unwrap()
+        Terms::default().visit(arrival, Duration::from_secs_f64(stay))
     };
     arrivals.into_iter().map(visit).collect()
 }
