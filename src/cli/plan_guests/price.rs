@@ -1,11 +1,12 @@
 //! What active users cost in a month, by Twilio's published tiers.
 
-/// Active users to this one cost the second, each, in hundredths of a cent. Beyond the last the last goes on.
+/// Active users to this one cost the second, each, in hundredths of a cent. Nothing is published beyond the last, whose price is
+/// assumed to go on.
 const TIERS: [(u64, u64); 4] = [(200, 0), (5_000, 500), (10_000, 475), (20_000, 450)];
 
 /// Said wherever a price is.
-pub(super) const PUBLISHED: &str = "Prices are those published in 2026-09 (200 active users a month free, to 5,000 at $0.05, to 10,000 at $0.0475, beyond \
-    at $0.045): check yours.";
+pub(super) const PUBLISHED: &str = "Prices are those published in 2026-09 (200 active users a month free, to 5,000 at $0.05, to 10,000 at $0.0475, to \
+    20,000 at $0.045; beyond, where none is known, that is assumed): check yours. Members that are active use up the same 200.";
 
 /// How many cost nothing.
 pub(super) const FREE: u64 = TIERS[0].0;
@@ -62,15 +63,12 @@ mod tests {
 
     #[test]
     fn the_tiers_are_told_as_they_are() {
-        for (tier, (to, each)) in TIERS.into_iter().enumerate().skip(1) {
-            let each = format!("${}", f64::from(u32::try_from(each).unwrap()) / 10_000.0);
-            let told = if tier == TIERS.len() - 1 {
-                format!("beyond at {each}")
-            } else {
-                format!("to {} at {each}", grouped(to))
-            };
+        for (to, each) in TIERS.into_iter().skip(1) {
+            let each = f64::from(u32::try_from(each).unwrap()) / 10_000.0;
+            let told = format!("to {} at ${each}", grouped(to));
             assert!(PUBLISHED.contains(&told), "{told}");
         }
         assert!(PUBLISHED.contains(&format!("{FREE} active users a month free")));
+        assert!(PUBLISHED.ends_with(&format!("use up the same {FREE}.")));
     }
 }

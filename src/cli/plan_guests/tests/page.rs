@@ -1,7 +1,7 @@
 //! The figures in the documents are those that come out.
 
 use super::super::pool::{Billed, Rule, least, lend, one_each};
-use super::super::price::{cents, dollars, grouped};
+use super::super::price::{PUBLISHED, cents, dollars, grouped};
 use super::traces::{POOL, Trace, all};
 
 const PAGE: &str = include_str!("../../../../docs/GUESTS.md");
@@ -35,6 +35,7 @@ fn the_page_has_each_trace_as_it_comes_out() {
         assert!(PAGE.contains(row), "docs/GUESTS.md lacks\n{row}\nof\n{}", rows.join("\n"));
     }
     assert!(PAGE.contains(&format!("a pool of {} guests", grouped(POOL.into()))));
+    assert!(PAGE.contains(PUBLISHED), "docs/GUESTS.md lacks: {PUBLISHED}");
 }
 
 #[test]
