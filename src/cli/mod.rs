@@ -29,7 +29,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Fault;
+use crate::config::{Fault, MOST_GUESTS};
 use crate::login;
 use crate::store::StoreError;
 use crate::telemetry::{self, explain};
@@ -225,7 +225,7 @@ struct PlanGuests {
     /// The pools in question; without it some around what is needed.
     #[arg(
         long, value_name = "100,200", value_delimiter = ',',
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_GUESTS))
     )]
     sizes: Vec<u32>,
     /// How long a token lives. Default 30m.

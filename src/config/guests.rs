@@ -11,7 +11,7 @@ use crate::store::PoolTerms;
 use crate::{http, token};
 
 /// The most guests that one pool can have.
-const MOST: u32 = PoolTerms::LARGEST;
+pub(crate) const MOST: u32 = PoolTerms::LARGEST;
 
 /// The conversations that a guest can be taken into.
 const MOST_CONVERSATIONS: usize = 16;

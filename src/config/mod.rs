@@ -26,6 +26,7 @@ use toml::Table;
 use toml::de::DeTable;
 
 pub(crate) use self::forms::duration;
+pub(crate) use self::guests::MOST as MOST_GUESTS;
 pub use self::reader::Fault;
 use self::reader::{Notes, ReadFile, Secrets, Section};
 use crate::store::{OpenError, Store};

@@ -94,6 +94,15 @@ fn when_each_pool_refuses_somebody_the_answer_is_no() {
 }
 
 #[test]
+fn a_pool_can_be_as_large_as_the_configuration_allows() {
+    let operator = operator();
+
+    let document = json_of(&operator, 0, &["visits.csv", "--sizes", "10000000"]);
+
+    assert_eq!(document["pools"][0]["guests"], 10_000_000);
+}
+
+#[test]
 fn a_chart_is_a_picture_with_its_figures() {
     let operator = operator();
     let arguments = ["--rate", "1000/d", "--stay", "12m", "--sizes", "20,100"];
@@ -177,7 +186,8 @@ fn bad_usage_is_told() {
         (&["--rate", "5/h", "--stay", "5"], "write it like 12m or 1h30m"),
         (&["--rate", "1/d", "--stay", "5m", "--for", "1s"], "nobody comes in that time"),
         (&["--rate", "5000/s", "--stay", "5m"], "visits are more than 10,000,000"),
-        (&["visits.csv", "--sizes", "0"], "0 is not in 1..=1000000"),
+        (&["visits.csv", "--sizes", "0"], "0 is not in 1..=10000000"),
+        (&["visits.csv", "--sizes", "10000001"], "10000001 is not in 1..=10000000"),
         (&["visits.csv", "--sizes", "5,x"], "invalid value 'x'"),
         (&["visits.csv", "--lease", "10m"], "30m, a token's life, is longer than a lease, 10m"),
         (&["visits.csv", "--cooldown", "0s"], "0s, a cool-down, is not from 1s to 1d"),

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::terminal::{escaped, print_json};
 use super::{Exit, PlanGuests, Trouble, complain, files};
+use crate::config::MOST_GUESTS;
 use chart::chart;
 use pool::{Billed, Fared, Rule, least, lend, one_each};
 use report::{document, sheet};
@@ -69,9 +70,9 @@ impl Plan {
     }
 }
 
-/// A quarter more than what was needed once: the next visits are others.
+/// A quarter more than what was needed once, as far as a pool can have them: the next visits are others.
 fn with_reserve(need: u32) -> u32 {
-    need + need.div_ceil(4)
+    (need + need.div_ceil(4)).min(MOST_GUESTS)
 }
 
 /// Reads a duration for the command line.
