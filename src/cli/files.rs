@@ -22,7 +22,8 @@ const LONGEST: u64 = 1024 * 1024;
 ///
 /// Every [`Fault`] there is, at least one.
 pub(super) fn load(file: Option<&Path>) -> Result<Config, Vec<Fault>> {
-    read_with(file, BY_OPTION, |text, variables| Config::parse(text, variables, &read))
+    let read = read_with(file, BY_OPTION, |text, variables| Config::parse(text, variables, &read));
+    read?.ok_or_else(|| vec![no_configuration()])
 }
 
 /// As [`load`], for a look at what needs no secrets: those that are not at hand are no fault.
@@ -31,7 +32,26 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, Vec<Fault>> {
 ///
 /// Every other [`Fault`] there is, at least one.
 pub(super) fn review(file: Option<&Path>) -> Result<Review, Vec<Fault>> {
+    review_if_any(file)?.ok_or_else(|| vec![no_configuration()])
+}
+
+/// As [`review`], for what can be answered without a configuration: `None` when no file is named, and there is neither
+/// ./vestibule.toml nor a variable.
+///
+/// # Errors
+///
+/// Every other [`Fault`] there is, at least one.
+pub(super) fn review_if_any(file: Option<&Path>) -> Result<Option<Review>, Vec<Fault>> {
     read_with(file, BY_OPTION, |text, variables| Config::review(text, variables, &read))
+}
+
+/// What people call the configuration that is read for `file`.
+pub(super) fn called(file: Option<&Path>) -> String {
+    match file {
+        Some(file) => file.display().to_string(),
+        None if Path::new(DEFAULT).exists() => DEFAULT.to_owned(),
+        None => "the environment".to_owned(),
+    }
 }
 
 /// As [`review`], of a file that is named as an argument.
@@ -40,20 +60,22 @@ pub(super) fn review(file: Option<&Path>) -> Result<Review, Vec<Fault>> {
 ///
 /// Every other [`Fault`] there is, at least one.
 pub(super) fn review_new(file: &Path) -> Result<Review, Vec<Fault>> {
-    read_with(Some(file), "Name a file", |text, variables| Config::review(text, variables, &read))
+    let parse = |text: &str, variables| Config::review(text, variables, &read);
+    read_with(Some(file), "Name a file", parse)?.ok_or_else(|| vec![no_configuration()])
 }
 
+/// What `parse` makes of it; `None` when there is nothing to read.
 fn read_with<T>(
     file: Option<&Path>,
     name_one: &str,
     parse: impl FnOnce(&str, Vec<(String, String)>) -> Result<T, Vec<Fault>>,
-) -> Result<T, Vec<Fault>> {
+) -> Result<Option<T>, Vec<Fault>> {
     let (variables, mut faults) = variables();
     let text = match (read(file.unwrap_or(Path::new(DEFAULT))), file) {
         (Ok(text), _) => text,
         (Err(error), None) if error.kind() == ErrorKind::NotFound => {
             if variables.is_empty() && faults.is_empty() {
-                return Err(vec![no_configuration()]);
+                return Ok(None);
             }
             String::new()
         }
@@ -64,7 +86,7 @@ fn read_with<T>(
         }
     };
     match parse(&text, variables) {
-        Ok(config) if faults.is_empty() => Ok(config),
+        Ok(config) if faults.is_empty() => Ok(Some(config)),
         Ok(_) => Err(faults),
         Err(further) => {
             faults.extend(further);

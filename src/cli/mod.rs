@@ -118,7 +118,8 @@ enum Command {
     #[command(after_help = "Examples:\n  vestibule plan-guests --rate 200/h --stay 12m\n  \
         vestibule plan-guests arrivals.csv --sizes 100,200 --chart pools.svg\n\n\
         The file:\n  arrival,stay\n  2026-11-24T12:00:00Z,12m\n  2026-11-24T12:00:07Z,95\n\n\
-        Nothing is asked of store or network. The same question has the same answer. Exit codes: 0 a pool in question refuses \
+        The times are those of the configuration's [guests], or the defaults where it has none. Nothing is asked of store or \
+        network, and no secret has to be at hand. The same question has the same answer. Exit codes: 0 a pool in question refuses \
         nobody, 1 each of them refuses somebody.")]
     PlanGuests(PlanGuests),
 }
@@ -228,25 +229,23 @@ struct PlanGuests {
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_GUESTS))
     )]
     sizes: Vec<u32>,
-    /// How long a token lives. Default 30m.
+    /// How long a token lives. Default that of the configuration, else 30m.
     #[arg(long, value_name = "30m", value_parser = plan_guests::duration)]
     token_ttl: Option<Duration>,
-    /// How long a guest is held after each token. Default 30m.
+    /// How long a guest is held after each token. Default that of the configuration, else 30m.
     #[arg(long, value_name = "30m", value_parser = plan_guests::duration)]
     lease: Option<Duration>,
-    /// How long it rests after that. Default 10m.
+    /// How long it rests after that. Default that of the configuration, else 10m.
     #[arg(long, value_name = "10m", value_parser = plan_guests::duration)]
     cooldown: Option<Duration>,
-    /// Take these and the other times from the guests of this configuration instead of the defaults; no secret has to
-    /// be at hand.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Draw a chart by pool size, as SVG, into this file.
     #[arg(long, value_name = "FILE.svg")]
     chart: Option<PathBuf>,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 /// Why a command cannot do what it was asked to.

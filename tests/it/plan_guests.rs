@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::operator::Operator;
+use crate::support::operator::{Operator, configuration};
 
 /// Three who come one after the other while the guest of the one before cools, and one when all is over; in two months.
 const VISITS: &str = "arrival,stay\n\
@@ -12,9 +12,16 @@ const VISITS: &str = "arrival,stay\n\
     2026-12-01T09:00:00Z,0\n";
 
 fn operator() -> Operator {
-    let operator = Operator::with("redis://127.0.0.1:1", "");
+    let operator = Operator::with_nothing();
     operator.write("visits.csv", VISITS);
     operator
+}
+
+/// A configuration with this at its end, whose secrets are elsewhere.
+fn configured(guests: &str) -> String {
+    let provider = "[[provider]]\nname = \"corp\"\ntitle = \"Corp\"\nissuer = \"https://id.example.com\"\n\
+        client_id = \"vestibule\"\nclient_secret_file = \"/nowhere/secret\"\n[provider.policy]\nallow = \"true\"\n";
+    configuration("", "redis://127.0.0.1:1", &format!("{provider}{guests}"))
 }
 
 fn json_of(operator: &Operator, exit: i32, arguments: &[&str]) -> Value {
@@ -57,6 +64,57 @@ fn settings_change_how_long_a_guest_is_held() {
     assert!((400..520).contains(&usual), "{usual}");
     assert!((270..380).contains(&leased), "{leased}");
     assert!((900..1050).contains(&rested), "{rested}");
+}
+
+#[test]
+fn the_settings_are_those_of_the_configuration() {
+    let operator = operator();
+    let settings = |further: &[&str]| {
+        let arguments = [&["visits.csv"], further].concat();
+        json_of(&operator, 0, &arguments)["settings"].clone()
+    };
+    let but_for_whose = |mut settings: Value| {
+        settings["of"].take();
+        settings
+    };
+
+    let none = settings(&[]);
+    operator.write("vestibule.toml", &configured(""));
+    let without_guests = settings(&[]);
+    operator.write("vestibule.toml", &configured("[guests]\nsize = 5\n"));
+    let default = settings(&[]);
+    let times = "first_token_ttl = \"2m\"\ntoken_ttl = \"20m\"\nlease = \"25m\"\nmax_stay = \"2h\"\ncooldown = \"1m\"\n";
+    operator.write("other.toml", &configured(&format!("[guests]\nsize = 5\n{times}")));
+    let other = settings(&["--config", "other.toml", "--cooldown", "3m"]);
+
+    assert_eq!(none["of"], "defaults");
+    assert_eq!(without_guests["of"], "defaults, as ./vestibule.toml has no [guests]");
+    assert_eq!(default["of"], "./vestibule.toml");
+    let expected = json!({
+        "of": "other.toml and options", "first_token_ttl": "2m", "token_ttl": "20m", "lease": "25m", "max_stay": "2h",
+        "cooldown": "3m",
+    });
+    assert_eq!(other, expected);
+    assert_eq!(but_for_whose(without_guests), but_for_whose(none.clone()));
+    assert_eq!(but_for_whose(default), but_for_whose(none));
+}
+
+#[test]
+fn a_bad_configuration_is_told() {
+    let operator = operator();
+    operator.write("none.toml", &configured(""));
+    operator.write("vestibule.toml", &configured("[guests]\nsize = 0\nlease = \"x\"\n"));
+    let told = |further: &[&str]| {
+        let said = operator.run(&[&["plan-guests", "visits.csv"], further].concat());
+        assert_eq!((said.exit, said.out.as_str()), (Some(2), ""), "{said:#?}");
+        said.err
+    };
+
+    let faults = told(&[]);
+
+    assert!(faults.starts_with("vestibule: the configuration has 2 faults:\n"), "{faults}");
+    assert_eq!(told(&["--config", "none.toml"]), "vestibule: none.toml has no [guests]\n");
+    assert!(told(&["--config", "nowhere.toml"]).contains("nowhere.toml is not there"));
 }
 
 #[test]

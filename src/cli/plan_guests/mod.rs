@@ -18,8 +18,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::terminal::{escaped, print_json};
-use super::{Exit, PlanGuests, Trouble, complain, files};
-use crate::config::MOST_GUESTS;
+use super::{Exit, PlanGuests, Trouble, complain, files, list};
+use crate::config::{MOST_GUESTS, Review};
 use chart::chart;
 use pool::{Billed, Fared, Rule, least, lend, one_each};
 use report::{document, sheet};
@@ -36,6 +36,8 @@ const NO_END: u32 = u32::MAX;
 /// The answer.
 struct Plan {
     visits: Visits,
+    /// Whose terms these are.
+    whose: String,
     terms: Terms,
     /// The smallest pool that refuses nobody.
     need: u32,
@@ -46,7 +48,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(visits: Visits, terms: Terms, sizes: &[u32]) -> Self {
+    fn make(visits: Visits, whose: String, terms: Terms, sizes: &[u32]) -> Self {
         // Only when each of those that were lent is taken is one more lent, so that these are the most that are taken at once.
         let need = lend(&visits.all, NO_END, Rule::ActiveFirst).lent;
         let mut sizes = sizes.to_vec();
@@ -59,7 +61,7 @@ impl Plan {
         let fare = |size| (size, lend(&visits.all, size, Rule::ActiveFirst));
         let pools = sizes.into_iter().map(fare).collect();
         let (one_each, least) = (one_each(&visits.all), least(&visits.all));
-        Self { visits, terms, need, pools, one_each, least }
+        Self { visits, whose, terms, need, pools, one_each, least }
     }
 
     /// The pool to have: one with a reserve, else the largest that refuses nobody.
@@ -82,15 +84,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(arguments: &PlanGuests) -> Exit {
-    answer(arguments).unwrap_or_else(|Trouble { exit, text }| complain(&text, exit))
+    match files::review_if_any(arguments.file.config.as_deref()) {
+        Ok(review) => {
+            answer(arguments, review).unwrap_or_else(|Trouble { exit, text }| complain(&text, exit))
+        }
+        Err(faults) => list(&faults, io::stderr()),
+    }
 }
 
-fn answer(arguments: &PlanGuests) -> Result<Exit, Trouble> {
+fn answer(arguments: &PlanGuests, review: Option<Review>) -> Result<Exit, Trouble> {
     let PlanGuests { token_ttl, lease, cooldown, .. } = *arguments;
-    let terms = configured(arguments.config.as_deref())?;
+    let (mut whose, terms) = configured(arguments.file.config.as_deref(), review)?;
     let terms = terms.with(token_ttl, lease, cooldown).map_err(usage)?;
+    if token_ttl.or(lease).or(cooldown).is_some() {
+        whose += " and options";
+    }
     let visits = visits(arguments, &terms)?;
-    let plan = Plan::make(visits, terms, &arguments.sizes);
+    let plan = Plan::make(visits, whose, terms, &arguments.sizes);
     if let Some(file) = &arguments.chart {
         fs::write(file, chart(&plan))
             .map_err(|error| usage(format!("{} cannot be written: {error}", called(file))))?;
@@ -103,15 +113,16 @@ fn answer(arguments: &PlanGuests) -> Result<Exit, Trouble> {
     Ok(if plan.advised().is_some() { Exit::Done } else { Exit::No })
 }
 
-/// The terms of a configuration, or the defaults.
-fn configured(file: Option<&Path>) -> Result<Terms, Trouble> {
-    let Some(file) = file else { return Ok(Terms::default()) };
-    let review = files::review(Some(file)).map_err(|faults| {
-        let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-        usage(format!("the configuration {}:\n  {}", called(file), faults.join("\n  ")))
-    })?;
-    let guests = review.guests.ok_or_else(|| usage(format!("{} has no [guests]", called(file))))?;
-    Ok(Terms::of(&guests.pool))
+/// The terms of the configuration, or the defaults; and which of them.
+fn configured(file: Option<&Path>, review: Option<Review>) -> Result<(String, Terms), Trouble> {
+    let Some(review) = review else { return Ok(("defaults".to_owned(), Terms::default())) };
+    let name = files::called(file);
+    match (review.guests, file) {
+        (Some(guests), _) => Ok((name, Terms::of(&guests.pool))),
+        // Whoever plans for guests may have none yet; only who names a file means the guests in it.
+        (None, None) => Ok((format!("defaults, as {name} has no [guests]"), Terms::default())),
+        (None, Some(_)) => Err(usage(format!("{} has no [guests]", escaped(&name)))),
+    }
 }
 
 fn visits(arguments: &PlanGuests, terms: &Terms) -> Result<Visits, Trouble> {

@@ -32,6 +32,8 @@ pub(super) struct Document {
 /// As the configuration spells them.
 #[derive(Serialize)]
 struct Settings {
+    /// The configuration's name, or that they are the defaults.
+    of: String,
     first_token_ttl: String,
     token_ttl: String,
     lease: String,
@@ -69,6 +71,7 @@ pub(super) fn document(plan: &Plan) -> Document {
         to,
         longer_than_max_stay: plan.visits.cut,
         settings: Settings {
+            of: plan.whose.clone(),
             first_token_ttl: spelled(terms.first_token_ttl),
             token_ttl: spelled(terms.token_ttl),
             lease: spelled(terms.lease),
@@ -144,7 +147,8 @@ pub(super) fn sheet(plan: &Plan) -> Sheet {
 fn settings(plan: &Plan) -> String {
     let terms = &plan.terms;
     format!(
-        "first token {}, tokens {}, lease {}, stay {} at most, cool-down {}",
+        "{}: first token {}, tokens {}, lease {}, stay {} at most, cool-down {}",
+        plan.whose,
         spelled(terms.first_token_ttl),
         spelled(terms.token_ttl),
         spelled(terms.lease),

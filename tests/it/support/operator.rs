@@ -45,8 +45,13 @@ impl Operator {
         Self::with_ops(ops, store, further)
     }
 
+    /// An operator without a configuration.
+    pub fn with_nothing() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
     fn with_ops(ops: SocketAddr, store: &str, further: &str) -> Self {
-        let operator = Self { folder: tempfile::tempdir().unwrap() };
+        let operator = Self::with_nothing();
         let token = format!("[ops]\nlisten = \"{ops}\"\ntoken = \"{OPS_TOKEN}\"\n");
         operator.write("vestibule.toml", &configuration(&token, store, further));
         operator
