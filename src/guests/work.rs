@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge};
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
-use super::Guests;
+use super::{Guests, Settings};
 use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Identity, RequestId};
 use crate::store::{
@@ -39,6 +39,16 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// How often we write at Twilio, all replicas together: its limit is 30 a second, and no burst may pass it in any second.
 const WRITES: Rate = Rate { count: 5, per: Duration::from_millis(200) };
+
+impl Settings {
+    /// How many guests an hour can be taken into `conversations` and out again, which is a write each; `None` without conversations.
+    /// Whatever else is written of a guest makes them fewer.
+    pub fn most_an_hour(&self) -> Option<u64> {
+        let writes = Duration::from_hours(1).as_nanos() / WRITES.per.as_nanos();
+        let writes = u64::try_from(writes).ok()? * u64::from(WRITES.count);
+        writes.checked_div(2 * self.conversations.len() as u64)
+    }
+}
 
 /// What the roles are called at Twilio, asked for once.
 #[derive(Default)]

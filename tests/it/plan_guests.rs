@@ -118,6 +118,49 @@ fn a_bad_configuration_is_told() {
 }
 
 #[test]
+fn an_hour_in_which_more_come_than_can_be_taken_into_rooms_is_warned_of() {
+    let operator = operator();
+    let visits = |count: usize| format!("arrival,stay\n{}", "0,5\n".repeat(count));
+    let plan = |rooms: usize, visits: &str| {
+        let rooms = (0..rooms).map(|room| format!("\"room-{room}\"")).collect::<Vec<_>>();
+        let guests = format!("[guests]\nsize = 5\nconversations = [{}]\n", rooms.join(","));
+        operator.write("vestibule.toml", &configured(&guests));
+        json_of(&operator, 0, &[visits])
+    };
+    operator.write("at-the-limit.csv", &visits(2_812));
+    operator.write("beyond.csv", &visits(2_813));
+
+    let [no_room, one_room] = [0, 1].map(|rooms| plan(rooms, "beyond.csv"));
+    let [quiet, busy] = ["at-the-limit.csv", "beyond.csv"].map(|visits| plan(16, visits));
+
+    for (document, limit) in
+        [(no_room, Value::Null), (one_room, 45_000.into()), (quiet, 2_812.into())]
+    {
+        assert_eq!((&document["hourly_limit"], &document["warning"]), (&limit, &Value::Null));
+    }
+    assert_eq!((&busy["hourly_limit"], &busy["busiest_hour"]), (&json!(2_812), &json!(2_813)));
+    let warning = busy["warning"].as_str().unwrap();
+    assert!(
+        warning.contains(
+            "2,813 come in the busiest, and with 16 in guests.conversations 2,812 guests"
+        ),
+        "{warning}"
+    );
+    let told = operator.run(&["plan-guests", "beyond.csv"]).with_exit(0);
+    assert!(told.lines().any(|line| line == warning), "{told}");
+}
+
+#[test]
+fn documents_tell_how_many_an_hour_one_room_allows() {
+    let help = operator().run(&["plan-guests", "--help"]).with_exit(0);
+
+    for text in [&help, include_str!("../../docs/GUESTS.md")] {
+        assert!(text.contains("45,000 guests an hour"), "{text}");
+        assert!(text.contains("25 writes a second"), "{text}");
+    }
+}
+
+#[test]
 fn the_same_rate_gives_the_same_answer() {
     let operator = operator();
     let arguments = ["--rate", "200/h", "--stay", "12m", "--sizes", "40,100,200"];

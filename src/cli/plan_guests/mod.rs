@@ -36,9 +36,7 @@ const NO_END: u32 = u32::MAX;
 /// The answer.
 struct Plan {
     visits: Visits,
-    /// Whose terms these are.
-    whose: String,
-    terms: Terms,
+    setup: Setup,
     /// The smallest pool that refuses nobody.
     need: u32,
     /// The pools in question, from the smallest on, each with how it fared.
@@ -47,8 +45,19 @@ struct Plan {
     least: Billed,
 }
 
+/// What the visits are planned for.
+struct Setup {
+    terms: Terms,
+    /// The name of the configuration that has these terms, or that they are the defaults.
+    whose: String,
+    /// The conversations that each guest is taken into.
+    conversations: usize,
+    /// How many guests an hour that can be done for, if there are any.
+    hourly_limit: Option<u64>,
+}
+
 impl Plan {
-    fn make(visits: Visits, whose: String, terms: Terms, sizes: &[u32]) -> Self {
+    fn make(visits: Visits, setup: Setup, sizes: &[u32]) -> Self {
         // Only when each of those that were lent is taken is one more lent, so that these are the most that are taken at once.
         let need = lend(&visits.all, NO_END, Rule::ActiveFirst).lent;
         let mut sizes = sizes.to_vec();
@@ -61,7 +70,7 @@ impl Plan {
         let fare = |size| (size, lend(&visits.all, size, Rule::ActiveFirst));
         let pools = sizes.into_iter().map(fare).collect();
         let (one_each, least) = (one_each(&visits.all), least(&visits.all));
-        Self { visits, whose, terms, need, pools, one_each, least }
+        Self { visits, setup, need, pools, one_each, least }
     }
 
     /// The pool to have: one with a reserve, else the largest that refuses nobody.
@@ -94,13 +103,13 @@ pub(super) fn run(arguments: &PlanGuests) -> Exit {
 
 fn answer(arguments: &PlanGuests, review: Option<Review>) -> Result<Exit, Trouble> {
     let PlanGuests { token_ttl, lease, cooldown, .. } = *arguments;
-    let (mut whose, terms) = configured(arguments.file.config.as_deref(), review)?;
-    let terms = terms.with(token_ttl, lease, cooldown).map_err(usage)?;
+    let mut setup = configured(arguments.file.config.as_deref(), review)?;
+    setup.terms = setup.terms.with(token_ttl, lease, cooldown).map_err(usage)?;
     if token_ttl.or(lease).or(cooldown).is_some() {
-        whose += " and options";
+        setup.whose += " and options";
     }
-    let visits = visits(arguments, &terms)?;
-    let plan = Plan::make(visits, whose, terms, &arguments.sizes);
+    let visits = visits(arguments, &setup.terms)?;
+    let plan = Plan::make(visits, setup, &arguments.sizes);
     if let Some(file) = &arguments.chart {
         fs::write(file, chart(&plan))
             .map_err(|error| usage(format!("{} cannot be written: {error}", called(file))))?;
@@ -113,14 +122,21 @@ fn answer(arguments: &PlanGuests, review: Option<Review>) -> Result<Exit, Troubl
     Ok(if plan.advised().is_some() { Exit::Done } else { Exit::No })
 }
 
-/// The terms of the configuration, or the defaults; and which of them.
-fn configured(file: Option<&Path>, review: Option<Review>) -> Result<(String, Terms), Trouble> {
-    let Some(review) = review else { return Ok(("defaults".to_owned(), Terms::default())) };
+/// What the configuration has, or the defaults.
+fn configured(file: Option<&Path>, review: Option<Review>) -> Result<Setup, Trouble> {
+    let defaults =
+        |whose| Ok(Setup { terms: Terms::default(), whose, conversations: 0, hourly_limit: None });
+    let Some(review) = review else { return defaults("defaults".to_owned()) };
     let name = files::called(file);
     match (review.guests, file) {
-        (Some(guests), _) => Ok((name, Terms::of(&guests.pool))),
+        (Some(guests), _) => Ok(Setup {
+            terms: Terms::of(&guests.pool),
+            whose: name,
+            conversations: guests.conversations.len(),
+            hourly_limit: guests.most_an_hour(),
+        }),
         // Whoever plans for guests may have none yet; only who names a file means the guests in it.
-        (None, None) => Ok((format!("defaults, as {name} has no [guests]"), Terms::default())),
+        (None, None) => defaults(format!("defaults, as {name} has no [guests]")),
         (None, Some(_)) => Err(usage(format!("{} has no [guests]", escaped(&name)))),
     }
 }

@@ -18,6 +18,9 @@ pub(super) struct Document {
     from: String,
     to: String,
     longer_than_max_stay: u64,
+    /// The most arrivals within an hour, and how many of them can be taken into the guests' conversations and out again.
+    busiest_hour: u64,
+    hourly_limit: Option<u64>,
     settings: Settings,
     /// The smallest pool that refuses nobody.
     need: u32,
@@ -26,6 +29,8 @@ pub(super) struct Document {
     least: Vec<Bill>,
     one_each_visitor: Vec<Bill>,
     advice: String,
+    /// What goes wrong in the busiest hour.
+    warning: Option<String>,
     prices: &'static str,
 }
 
@@ -58,7 +63,7 @@ struct Bill {
 
 pub(super) fn document(plan: &Plan) -> Document {
     let (from, to) = span(plan);
-    let terms = &plan.terms;
+    let terms = &plan.setup.terms;
     let pools = plan.pools.iter().map(|(guests, fared)| Pool {
         guests: *guests,
         refused: fared.refused,
@@ -70,8 +75,10 @@ pub(super) fn document(plan: &Plan) -> Document {
         from,
         to,
         longer_than_max_stay: plan.visits.cut,
+        busiest_hour: plan.visits.busiest_hour(),
+        hourly_limit: plan.setup.hourly_limit,
         settings: Settings {
-            of: plan.whose.clone(),
+            of: plan.setup.whose.clone(),
             first_token_ttl: spelled(terms.first_token_ttl),
             token_ttl: spelled(terms.token_ttl),
             lease: spelled(terms.lease),
@@ -83,6 +90,7 @@ pub(super) fn document(plan: &Plan) -> Document {
         least: bills(&plan.least),
         one_each_visitor: bills(&plan.one_each),
         advice: advice(plan),
+        warning: warning(plan),
         prices: PUBLISHED,
     }
 }
@@ -102,6 +110,7 @@ pub(super) fn sheet(plan: &Plan) -> Sheet {
     let count = grouped(plan.visits.all.len() as u64);
     let mut rows = vec![
         ("visits", format!("{count}, from {from} to {to}")),
+        ("busiest hour", format!("{} of them", grouped(plan.visits.busiest_hour()))),
         ("settings", settings(plan)),
         (
             "at once",
@@ -109,7 +118,7 @@ pub(super) fn sheet(plan: &Plan) -> Sheet {
         ),
     ];
     if plan.visits.cut > 0 {
-        let stay = spelled(plan.terms.max_stay);
+        let stay = spelled(plan.setup.terms.max_stay);
         let cut = format!(
             "{} of them would stay for longer than {stay}, and are over then",
             grouped(plan.visits.cut)
@@ -140,15 +149,18 @@ pub(super) fn sheet(plan: &Plan) -> Sheet {
     }
     sheet.line("");
     sheet.line(&advice(plan));
+    if let Some(warning) = warning(plan) {
+        sheet.line(&warning);
+    }
     sheet.line(PUBLISHED);
     sheet
 }
 
 fn settings(plan: &Plan) -> String {
-    let terms = &plan.terms;
+    let terms = &plan.setup.terms;
     format!(
         "{}: first token {}, tokens {}, lease {}, stay {} at most, cool-down {}",
-        plan.whose,
+        plan.setup.whose,
         spelled(terms.first_token_ttl),
         spelled(terms.token_ttl),
         spelled(terms.lease),
@@ -204,6 +216,19 @@ pub(super) fn advice(plan: &Plan) -> String {
         grouped(each),
         dollars(cents(each))
     )
+}
+
+/// What to say when more come within an hour than can be taken into the guests' conversations and out again.
+fn warning(plan: &Plan) -> Option<String> {
+    let busiest = plan.visits.busiest_hour();
+    let limit = plan.setup.hourly_limit.filter(|limit| busiest > *limit)?;
+    Some(format!(
+        "Too many within an hour: {} come in the busiest, and with {} in guests.conversations {} guests an hour can be taken in and out again \
+         (Vestibule writes 25 times a second to Twilio, for all). The others wait for that, and more guests are needed than is said here.",
+        grouped(busiest),
+        plan.setup.conversations,
+        grouped(limit)
+    ))
 }
 
 /// How many are billed in the month in which they are most.

@@ -42,6 +42,19 @@ impl Visits {
         self.cut += u64::from(stay > terms.max_stay);
     }
 
+    /// The most who arrive within one hour, wherever it begins.
+    pub(super) fn busiest_hour(&self) -> u64 {
+        const HOUR_MS: u64 = 60 * 60 * 1000;
+        let mut first = 0;
+        let within_an_hour = |(last, visit): (usize, &Visit)| {
+            while visit.from - self.all[first].from >= HOUR_MS {
+                first += 1;
+            }
+            last - first + 1
+        };
+        self.all.iter().enumerate().map(within_an_hour).max().unwrap_or_default() as u64
+    }
+
     fn sorted(mut self) -> Self {
         if !self.all.is_sorted_by_key(|visit| visit.from) {
             self.all.sort_unstable_by_key(|visit| (visit.from, visit.ready));
@@ -281,6 +294,16 @@ mod tests {
 
         assert_eq!((visits.all.len(), visits.cut), (3, 2));
         assert_eq!(visits.all[1].ready - visits.all[1].from, (12 * 60 + 10) * 60 * 1000);
+    }
+
+    #[test]
+    fn the_busiest_hour_begins_at_any_moment() {
+        let visits = |text: &str| visits(&format!("arrival,stay\n{text}")).unwrap().busiest_hour();
+
+        assert_eq!(visits("1000,5\n"), 1);
+        assert_eq!(visits("0,5\n3600,5\n7200,5\n"), 1);
+        assert_eq!(visits("0,5\n1800,5\n3599.999,5\n3600,5\n5399,5\n9000,5\n"), 4);
+        assert_eq!(visits("7,5\n7,5\n7,5\n100000,5\n"), 3);
     }
 
     #[test]
