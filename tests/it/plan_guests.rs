@@ -216,6 +216,7 @@ fn a_chart_is_a_picture_with_its_figures() {
     let each = "One identity each visitor: 29,887 billed, $1,372.42.";
     for text in [
         &format!("{need} refuse nobody"),
+        &format!("From {need} guests on: {need} billed, $0.00."),
         each,
         "Guests in the pool",
         "Visitors refused, in %",
@@ -234,9 +235,18 @@ fn a_chart_of_one_visit_is_one_too() {
     let operator = operator();
     operator.write("one.csv", "arrival,stay\n5,5\n");
 
-    operator.run(&["plan-guests", "one.csv", "--chart", "one.svg"]).with_exit(0);
+    let sizes = ["--sizes", "1,2,10000000"];
+    let chart = ["plan-guests", "one.csv", "--chart", "one.svg"];
+    operator.run(&[&chart[..], &sizes].concat()).with_exit(0);
 
-    texts_of_well_formed(&operator.read("one.svg"));
+    let texts = texts_of_well_formed(&operator.read("one.svg"));
+    let count = |text: &str| texts.iter().filter(|found| *found == text).count();
+    assert_eq!(count("1 visit, from 1970-01-01T00:00:05Z to 1970-01-01T00:00:05Z"), 1);
+    assert_eq!(count("1 refuses nobody"), 1);
+    assert_eq!(count("From 1 guest on: 1 billed, $0.00."), 1);
+    assert_eq!(count("0.4"), 1, "guests are whole, only percentages are not: {texts:#?}");
+    assert_eq!(count("10,000,000 guests: 1"), 0, "it is far beyond what is needed: {texts:#?}");
+    assert_eq!(count("2 guests: 1"), 1, "{texts:#?}");
 }
 
 #[test]

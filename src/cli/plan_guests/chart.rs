@@ -8,14 +8,16 @@ use super::price::{cents, dollars, grouped};
 use super::report::{advice, dearest, span};
 use super::{Plan, with_reserve};
 
+const TITLE: &str = "Guests by the size of their pool";
+
 /// How many sizes are tried up to what is needed, besides those in question.
 const STEPS: u64 = 12;
 
 /// The picture's size, and where its two panels are, in pixels.
 const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 620.0;
+const HEIGHT: f64 = 640.0;
 const LEFT: f64 = 80.0;
-const RIGHT: f64 = 730.0;
+const RIGHT: f64 = 710.0;
 const PANEL: f64 = 180.0;
 const UPPER: f64 = 110.0;
 const LOWER: f64 = 350.0;
@@ -30,27 +32,35 @@ struct Point {
 /// The chart of this plan.
 pub(super) fn chart(plan: &Plan) -> String {
     let points = points(plan);
-    let mut drawing = Drawing::new(points.last().map_or(1, |point| point.guests));
-    let visits = grouped(plan.visits.all.len() as u64);
+    let largest = points.last().map_or(1, |point| point.guests);
+    let mut drawing = Drawing::new(largest, &advice(plan));
+    let visits = match plan.visits.all.len() {
+        1 => "1 visit".to_owned(),
+        count => format!("{} visits", grouped(count as u64)),
+    };
     let (from, to) = span(plan);
-    drawing.text(LEFT, 34.0, "title", "Guests by the size of their pool");
-    let when = format!("{visits} visits, from {from} to {to}");
+    drawing.text(LEFT, 34.0, "title", TITLE);
+    let when = format!("{visits}, from {from} to {to}");
     drawing.text(LEFT, 56.0, "note", &when);
 
     let refused = points.iter().map(|point| (point.guests, point.refused_percent));
     let most = points.iter().map(|point| point.refused_percent).fold(1.0, f64::max);
-    drawing.panel(UPPER, "Visitors refused, in %", most, refused.collect());
+    drawing.panel(UPPER, "Visitors refused, in %", (most, 0.1), refused.collect());
     let billed = points.iter().map(|point| (point.guests, f64::from(point.billed)));
     let most = points.iter().map(|point| point.billed).max().unwrap_or(1);
-    drawing.panel(LOWER, "Guests billed in the dearest month", most.into(), billed.collect());
+    let name = "Guests billed in the dearest month";
+    drawing.panel(LOWER, name, (most.into(), 1.0), billed.collect());
     drawing.need(plan.need);
 
     drawing.text(f64::midpoint(LEFT, RIGHT), LOWER + PANEL + 42.0, "axis", "Guests in the pool");
-    let each = dearest(&plan.one_each);
-    let today =
-        format!("One identity each visitor: {} billed, {}.", grouped(each), dollars(cents(each)));
-    drawing.text(LEFT, LOWER + PANEL + 70.0, "note", &today);
-    drawing.end(&advice(plan))
+    let bill = |billed| format!("{} billed, {}.", grouped(billed), dollars(cents(billed)));
+    if let Some(enough) = points.iter().find(|point| point.guests == plan.need) {
+        let ours = format!("From {} on: {}", guests(plan.need), bill(enough.billed.into()));
+        drawing.text(LEFT, LOWER + PANEL + 70.0, "note", &ours);
+    }
+    let today = format!("One identity each visitor: {}", bill(dearest(&plan.one_each)));
+    drawing.text(LEFT, LOWER + PANEL + 90.0, "note", &today);
+    drawing.end()
 }
 
 fn points(plan: &Plan) -> Vec<Point> {
@@ -60,6 +70,8 @@ fn points(plan: &Plan) -> Vec<Point> {
     sizes.extend(plan.pools.iter().map(|(size, _)| *size));
     sizes.insert(with_reserve(plan.need));
     sizes.remove(&0);
+    // What is much larger is like what is needed, and would press that to the left.
+    sizes.retain(|size| *size / 2 <= plan.need);
     let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     let point = |guests| {
         let known = plan.pools.iter().find(|(size, _)| *size == guests);
@@ -78,9 +90,11 @@ struct Drawing {
 }
 
 impl Drawing {
-    fn new(largest: u32) -> Self {
+    /// An empty one, with what it says for those who do not see it.
+    fn new(largest: u32, description: &str) -> Self {
         let svg = format!(
-            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">
+            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{TITLE}">
+<desc>{description}</desc>
 <style>
 text {{ font: 13px sans-serif; fill: #333 }}
 .title {{ font-size: 20px; font-weight: bold }}
@@ -105,11 +119,17 @@ text {{ font: 13px sans-serif; fill: #333 }}
         self.write(&format!(r#"<text x="{x:.1}" y="{y:.1}" class="{class}">{text}</text>"#));
     }
 
-    /// Lines that are named on their axes, and through `points` the one that it is about.
-    fn panel(&mut self, top: f64, name: &str, most: f64, points: Vec<(u32, f64)>) {
+    /// Lines that are named on their axes, to `most` and no closer than `least_step`, and through `points` the one that it is about.
+    fn panel(
+        &mut self,
+        top: f64,
+        name: &str,
+        (most, least_step): (f64, f64),
+        points: Vec<(u32, f64)>,
+    ) {
         let bottom = top + PANEL;
         self.text(LEFT, top - 14.0, "name", name);
-        let step = step(most);
+        let step = step(most).max(least_step);
         let highest = (most / step).ceil() * step;
         let y = |value: f64| bottom - PANEL * value / highest;
         let mut tick = 0.0;
@@ -127,9 +147,9 @@ text {{ font: 13px sans-serif; fill: #333 }}
             let _infallible = write!(path, "{:.1},{:.1} ", self.x(*guests), y(*value));
         }
         self.write(&format!(r#"<polyline class="line" points="{}"/>"#, path.trim_end()));
-        for (guests, value) in points {
-            let (x, y) = (self.x(guests), y(value));
-            let told = format!("{} guests: {}", grouped(guests.into()), label(value));
+        for (size, value) in points {
+            let (x, y) = (self.x(size), y(value));
+            let told = format!("{}: {}", guests(size), label(value));
             self.write(&format!(
                 r#"<circle class="point" cx="{x:.1}" cy="{y:.1}" r="3.5"><title>{told}</title></circle>"#
             ));
@@ -145,7 +165,8 @@ text {{ font: 13px sans-serif; fill: #333 }}
                 r#"<line class="mark" x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{bottom}"/>"#
             ));
         }
-        let told = format!("{} refuse nobody", grouped(need.into()));
+        let verb = if need == 1 { "refuses" } else { "refuse" };
+        let told = format!("{} {verb} nobody", grouped(need.into()));
         // Nobody is refused to its right, so that there is room; near the end there is more on its left.
         let (x, class) =
             if x < RIGHT - 150.0 { (x + 8.0, "need") } else { (x - 8.0, "need before") };
@@ -166,9 +187,8 @@ text {{ font: 13px sans-serif; fill: #333 }}
         let _infallible = writeln!(self.svg, "{element}");
     }
 
-    /// The whole, with what it says for those who do not see it.
-    fn end(mut self, description: &str) -> String {
-        self.write(&format!("<desc>{description}</desc>\n</svg>"));
+    fn end(mut self) -> String {
+        self.write("</svg>");
         self.svg
     }
 }
@@ -186,12 +206,12 @@ fn step(most: f64) -> f64 {
     }
 }
 
-/// The same between two pools, in whole guests, so that there are eleven at most.
+/// The same between two pools, in whole guests.
 fn step_of_guests(most: u32) -> u32 {
     let mut power = 1_u32;
     loop {
         for times in [1, 2, 5] {
-            if most / power / times <= 10 {
+            if most / power / times <= 6 {
                 return power * times;
             }
         }
@@ -199,8 +219,15 @@ fn step_of_guests(most: u32) -> u32 {
     }
 }
 
-/// A value at a line, without what is zero behind the point.
+fn guests(count: u32) -> String {
+    let noun = if count == 1 { "guest" } else { "guests" };
+    format!("{} {noun}", grouped(count.into()))
+}
+
+/// A value at a line, without what is zero behind the point, and in groups before it.
 fn label(value: f64) -> String {
     let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+    let (whole, tenths) = text.split_once('.').unwrap_or((&text, "0"));
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), grouped);
+    if tenths == "0" { whole } else { format!("{whole}.{tenths}") }
 }
