@@ -212,7 +212,7 @@ struct MoveIdentity {
 #[derive(Args)]
 struct PlanGuests {
     /// The visits: CSV with the header arrival,stay, or - for standard input. An arrival is a time or seconds since 1970, a stay a
-    /// duration or seconds.
+    /// duration or seconds. 10,000,000 visits at most, which take up to 850 MB of memory.
     #[arg(value_name = "ARRIVALS.csv", required_unless_present = "rate", conflicts_with = "rate")]
     arrivals: Option<PathBuf>,
     /// Instead of a file: how many come, independently of each other.

@@ -13,7 +13,7 @@ use super::terms::Terms;
 use crate::clock::Timestamp;
 use crate::config::duration;
 
-/// The most visits that are looked at: 240 MB of memory.
+/// The most visits that are looked at: half a gigabyte of memory, and up to 850 MB when all come at once.
 pub(super) const MOST: usize = 10_000_000;
 
 /// How many faults of a file are told.
