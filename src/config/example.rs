@@ -206,6 +206,11 @@ fn the_configuration_in_the_readme_is_good_once_its_sids_are_filled_in() {
     let (keys, client) = added.split_once("\n[[client]]").unwrap();
     let text = format!("{before}{keys}\n[provider.policy]\n{policy}\n[[client]]{client}");
     parse(&text.replace('…', &"0".repeat(32))).unwrap();
+    // And guests.
+    let (_, after) = after.split_once("```toml\n[guests]\n").unwrap();
+    let (guests, after) = after.split_once("```").unwrap();
+    let text = format!("{before}[provider.policy]\n{policy}\n[guests]\n{guests}");
+    assert!(parse(&text.replace('…', &"0".repeat(32))).unwrap().guests.is_some());
     assert!(!after.contains("```toml"), "another configuration is not looked at");
 }
 
