@@ -17,8 +17,7 @@ impl Numbers {
 
     /// Between 0 and 1, neither of them.
     pub(super) fn fraction(&mut self) -> f64 {
-        let upper = (self.next() >> 32) as u32;
-        (f64::from(upper) + 0.5) / f64::from(u32::MAX)
+        fraction_of((self.next() >> 32) as u32)
     }
 
     /// Exponentially distributed with the mean 1.
@@ -35,6 +34,11 @@ impl Numbers {
     }
 }
 
+/// The middle of one of 2³² parts of what is between 0 and 1.
+fn fraction_of(part: u32) -> f64 {
+    (f64::from(part) + 0.5) / (f64::from(u32::MAX) + 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +49,14 @@ mod tests {
 
         assert_eq!(numbers.next(), 6_457_827_717_110_365_317);
         assert_eq!(numbers.next(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn no_fraction_is_0_or_1() {
+        for part in [0, u32::MAX] {
+            let fraction = fraction_of(part);
+            assert!(0.0 < fraction && fraction < 1.0, "{fraction}");
+        }
     }
 
     #[test]
