@@ -155,6 +155,8 @@ impl Bindings {
     /// The identity is told first, and the subject that has it follows: until the end of an unblock it stays out. The same again
     /// finishes what stopped half way. The line of the audit log comes after the first step.
     ///
+    /// `None`, and nothing done, for a guest's name that nobody has: a guest comes in as nobody, whom no block could meet.
+    ///
     /// # Errors
     ///
     /// [`StoreError`], any.
@@ -162,7 +164,10 @@ impl Bindings {
         &self,
         identity: &Identity,
         blocked: bool,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<Option<Settled>, StoreError> {
+        if identity.is_guest() && self.whose(identity).await?.owner.is_none() {
+            return Ok(None);
+        }
         // An unblock takes away the mark that it has seen, and none that is made while it is under way.
         let mut seen = if blocked { None } else { self.seen(identity).await? };
         let before = self.store.mark_identity(identity, blocked).await?.value;
@@ -186,7 +191,7 @@ impl Bindings {
             // Somebody else came in between. What the identity says counts, and the subject follows it, whoever comes last.
             marked = now;
         }
-        Ok(Settled { before, behind: self.behind().await? })
+        Ok(Some(Settled { before, behind: self.behind().await? }))
     }
 
     /// The subject that has `identity`, and how often its sessions were ended.
@@ -280,9 +285,7 @@ fn former(
         return Err(MoveError::Blocked { identity: theirs.clone() });
     }
     match whose.owner {
-        None if Identity::parse_member(identity.as_str()).is_err() => {
-            Err(MoveError::Guests { identity: wanted() })
-        }
+        None if identity.is_guest() => Err(MoveError::Guests { identity: wanted() }),
         None => Ok(Former::Nobodys),
         Some(Owner { moving_to: Some(other), .. }) if other != *to => {
             Err(MoveError::UnderWay { identity: wanted(), to: other })

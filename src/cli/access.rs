@@ -87,14 +87,16 @@ impl Access {
         }
     }
 
-    /// Blocks an identity, or not any more.
+    /// Blocks an identity, or not any more; `None` when it is a guest's name.
     pub(super) async fn set_blocked(
         &self,
         identity: &Identity,
         blocked: bool,
-    ) -> Result<Changed, Trouble> {
+    ) -> Result<Option<Changed>, Trouble> {
         match self {
-            Self::Store(records) => settled(records.set_blocked(identity, blocked).await?),
+            Self::Store(records) => {
+                records.set_blocked(identity, blocked).await?.map(settled).transpose()
+            }
             Self::Service(client) => client.set_blocked(identity, blocked).await,
         }
     }

@@ -38,8 +38,8 @@ async fn change(what: What, raw_identity: &str, config: &Config) -> Result<Exit,
     })?;
     let access = Access::open(config).await?;
     let changed = match what {
-        What::Block => access.set_blocked(&identity, true).await.map(Some),
-        What::Unblock => access.set_blocked(&identity, false).await.map(Some),
+        What::Block => access.set_blocked(&identity, true).await,
+        What::Unblock => access.set_blocked(&identity, false).await,
         What::EndSessions => access.end_sessions(&identity).await,
     };
     let changed = changed.map_err(|trouble| {
@@ -55,6 +55,13 @@ async fn change(what: What, raw_identity: &str, config: &Config) -> Result<Exit,
     Ok(exit)
 }
 
+/// Why nothing is done to a guest's name, and what helps instead.
+const GUESTS: [&str; 3] = [
+    "Names that begin with guest- are for guests, so that nothing was changed.",
+    "A visitor has one for a while only, and then somebody else: a block would meet nobody, or the wrong one.",
+    "What helps: a lower limits.guests, tickets (guests.ticket), or vestibule guests --quarantine, which ends all leases.",
+];
+
 /// What an operator should know of how it ended.
 fn tell(
     what: What,
@@ -64,6 +71,9 @@ fn tell(
 ) -> (Exit, Vec<String>) {
     let nobodys = "Is it spelled right? Identities are case-sensitive.";
     let Some(Changed { subject, was_blocked, .. }) = changed else {
+        if identity.is_guest() {
+            return (Exit::No, GUESTS.map(str::to_owned).to_vec());
+        }
         return (Exit::No, vec![format!("Nobody has the identity {identity}. {nobodys}")]);
     };
     let named = |Whom { issuer, value }: &Whom| format!("{value} of {issuer}");

@@ -95,10 +95,9 @@ impl Client {
         &self,
         identity: &Identity,
         blocked: bool,
-    ) -> Result<Changed, Trouble> {
+    ) -> Result<Option<Changed>, Trouble> {
         let method = if blocked { Method::PUT } else { Method::DELETE };
-        let request = self.request(method, &format!("identities/{identity}/block"));
-        self.found(request).await?.ok_or_else(|| self.other_version())
+        self.found(self.request(method, &format!("identities/{identity}/block"))).await
     }
 
     pub(super) async fn end_sessions(

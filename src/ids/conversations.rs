@@ -49,6 +49,11 @@ impl Identity {
         Self::parse(raw)
     }
 
+    /// Whether it is a guest's, whoever has it.
+    pub fn is_guest(&self) -> bool {
+        self.0.starts_with(GUEST_PREFIX)
+    }
+
     /// The identity as Twilio sees it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -124,21 +124,35 @@ async fn move_identity(
 }
 
 async fn block(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
-    let changed = api.records.set_blocked(&named(raw_identity)?, true).await?;
-    api.give_back(&changed);
-    settled(changed)
+    let identity = named(raw_identity)?;
+    let blocked = api.records.set_blocked(&identity, true).await?;
+    let blocked = blocked.ok_or_else(|| nobodys(&identity))?;
+    api.give_back(&blocked);
+    settled(blocked)
 }
 
 async fn unblock(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
-    settled(api.records.set_blocked(&named(raw_identity)?, false).await?)
+    let identity = named(raw_identity)?;
+    let unblocked = api.records.set_blocked(&identity, false).await?;
+    settled(unblocked.ok_or_else(|| nobodys(&identity))?)
 }
 
 async fn end_sessions(State(api): State<Arc<Api>>, raw_identity: RawPath) -> Answer {
-    let ended = api.records.end_sessions(&named(raw_identity)?).await?;
-    let ended = ended.ok_or(Problem::new(Code::Unknown))?;
+    let identity = named(raw_identity)?;
+    let ended = api.records.end_sessions(&identity).await?;
+    let ended = ended.ok_or_else(|| nobodys(&identity))?;
     api.give_back(&ended);
     settled(ended)
 }
+
+/// Why nothing was done to an identity that nobody has.
+fn nobodys(identity: &Identity) -> Problem {
+    let unknown = Problem::new(Code::Unknown);
+    if identity.is_guest() { unknown.saying(GUESTS) } else { unknown }
+}
+
+/// What helps against a guest, whose name is another visitor's soon.
+const GUESTS: &str = "That is a guest's name, which a visitor has for a while only. What helps: limits.guests, guests.ticket, or vestibule guests --quarantine.";
 
 /// What is done counts as done once no failover can forget it.
 fn settled(changed: Changed) -> Answer {

@@ -140,6 +140,11 @@ impl Problem {
         Self { status: status.as_u16(), title, detail, code, moving_to: None, blocked: None, is }
     }
 
+    /// With other words on what to do.
+    pub(super) fn saying(self, detail: &'static str) -> Self {
+        Self { detail, ..self }
+    }
+
     /// With whom an identity is on its way to.
     pub(super) fn moving_to(self, to: super::Whom) -> Self {
         Self { moving_to: Some(to), ..self }

@@ -409,7 +409,7 @@ impl Records {
         })
     }
 
-    /// Blocks an identity, or lets whoever has it sign in again; see [`Bindings::set_blocked`].
+    /// Blocks an identity, or lets whoever has it sign in again; see [`Bindings::set_blocked`]. `None` for a guest's name.
     ///
     /// # Errors
     ///
@@ -418,8 +418,8 @@ impl Records {
         &self,
         identity: &Identity,
         blocked: bool,
-    ) -> Result<Changed, StoreError> {
-        Ok(self.bindings.set_blocked(identity, blocked).await?.into())
+    ) -> Result<Option<Changed>, StoreError> {
+        Ok(self.bindings.set_blocked(identity, blocked).await?.map(Changed::from))
     }
 
     /// Ends all sessions of the subject that has an identity; `None` when nobody has it.

@@ -505,6 +505,11 @@ async fn the_commands_say_what_they_did_and_the_same_again_is_no_harm() {
             said.push(stage.run(&[command, "nobodys"]).with_exit(0));
         }
         said.push(stage.run(&["end-sessions", "nobodys"]).with_exit(1));
+        for command in ["block", "unblock", "end-sessions"] {
+            let guest = stage.run(&[command, "guest-17"]);
+            assert!(audited(&command.replace('-', "_"), "guest-17", Some(&guest)).is_empty());
+            said.push(format!("$ vestibule {command} guest-17\n{}", guest.with_exit(1)));
+        }
         let no_identity = stage.run(&["block", "auth0|1"]);
         assert!(no_identity.exit == Some(2) && no_identity.err.contains("not of '|'"));
         let text = said.join("\n").replace(&alice, "[identity]");
@@ -560,6 +565,16 @@ async fn the_api_does_the_same() {
             (Method::PUT, "nobodys/sessions", StatusCode::METHOD_NOT_ALLOWED),
         ] {
             assert_eq!(stage.api(method, path).await.status, status, "{path}");
+        }
+        for (method, path) in [
+            (Method::PUT, "guest-17/block"),
+            (Method::DELETE, "guest-17/block"),
+            (Method::DELETE, "guest-17/sessions"),
+        ] {
+            let refused = stage.api(method, path).await;
+            assert_eq!((refused.status, &*refused.code()), (StatusCode::NOT_FOUND, "unknown"));
+            let detail = refused.json()["detail"].to_string();
+            assert!(detail.contains("vestibule guests --quarantine"), "{detail}");
         }
         let client = Client::builder().no_proxy().build().unwrap();
         let url = format!("{}/api/identities/{block}", stage.services[0].ops_url);
