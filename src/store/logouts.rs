@@ -77,4 +77,17 @@ impl Store {
     ) -> Result<Dated<bool>, StoreError> {
         step!(self, spend_once(name, keep, request))
     }
+
+    /// Takes back that `request` has spent what has this name, which can be spent again then. What another request has spent stays so.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], any: it stays spent, for as long as it was to be remembered.
+    pub async fn unspend(
+        &self,
+        name: &Digest,
+        request: RequestId,
+    ) -> Result<Dated<()>, StoreError> {
+        step!(self, unspend(name, request))
+    }
 }

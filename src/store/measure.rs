@@ -58,6 +58,7 @@ steps!(
     log_out_subject,
     was_spent,
     spend_once,
+    unspend,
     lend_guest,
     use_lease,
     read_lease,

@@ -52,4 +52,13 @@ impl Embedded {
         let name = *name;
         self.run(move |rows| rows.spend_once(&name, keep, request)).await
     }
+
+    pub(in crate::store) async fn unspend(
+        &self,
+        name: &Digest,
+        request: RequestId,
+    ) -> Result<Dated<()>, Fault> {
+        let name = *name;
+        self.run(move |rows| rows.unspend(&name, request)).await
+    }
 }

@@ -74,4 +74,14 @@ impl Redis {
         let spent = answer.number()? == 1;
         Ok(answer.dated(spent))
     }
+
+    pub(in crate::store) async fn unspend(
+        &self,
+        name: &Digest,
+        request: RequestId,
+    ) -> Result<Dated<()>, Fault> {
+        let call = self.scripts.unspend.call(1).text(keys::spent(name));
+        let answer = call.text(request).run(&self.link).await?;
+        Ok(answer.dated(()))
+    }
 }

@@ -93,6 +93,7 @@ scripts!(
     log_out_subject,
     was_spent,
     spend_once,
+    unspend,
     keep_standing,
     read_standing,
     decide_standing,

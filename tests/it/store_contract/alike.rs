@@ -196,6 +196,10 @@ enum Step {
         name: u8,
         request: u8,
     },
+    Unspend {
+        name: u8,
+        request: u8,
+    },
 }
 
 /// What a login leaves beside what it shows.
@@ -379,7 +383,8 @@ fn step_of_logouts() -> impl Strategy<Value = Step> {
         2 => (two.clone(), scope, four.clone())
             .prop_map(|(who, scope, request)| Step::LogOutSubject { who, scope, request }),
         1 => two.clone().prop_map(|name| Step::WasSpent { name }),
-        1 => (two, four).prop_map(|(name, request)| Step::SpendOnce { name, request }),
+        1 => (two.clone(), four.clone()).prop_map(|(name, request)| Step::SpendOnce { name, request }),
+        1 => (two, four).prop_map(|(name, request)| Step::Unspend { name, request }),
     ]
 }
 
@@ -707,6 +712,10 @@ async fn answer(store: &Store, step: &Step, names: &Names) -> String {
         Step::SpendOnce { name, request } => {
             let (name, request) = (digest(&name.to_string()), names.request(request));
             store.spend_once(&name, HOUR, request).await.unwrap().value.to_string()
+        }
+        Step::Unspend { name, request } => {
+            let (name, request) = (digest(&name.to_string()), names.request(request));
+            format!("{:?}", store.unspend(&name, request).await.unwrap().value)
         }
     }
 }

@@ -386,3 +386,20 @@ pub async fn what_counts_once_is_spent_by_one_and_forgotten_in_time(store: &Stor
     let all = all_at_once(20, || spend(store, "three", HOUR, RequestId::unique())).await;
     assert_eq!(all.into_iter().filter(|spent| *spent).count(), 1);
 }
+
+pub async fn what_was_spent_for_nothing_can_be_spent_again_by_whoever_spent_it(store: &Store) {
+    let [first, second] = [RequestId::unique(), RequestId::unique()];
+    let unspend = async |request| store.unspend(&digest("one"), request).await.unwrap();
+    unspend(first).await;
+    assert!(!was_spent(store, "one").await, "there was nothing to take back");
+
+    assert!(spend(store, "one", HOUR, first).await);
+    unspend(second).await;
+    assert!(was_spent(store, "one").await, "only whoever spent it takes it back");
+    unspend(first).await;
+
+    assert!(!was_spent(store, "one").await);
+    assert!(spend(store, "one", HOUR, second).await);
+    unspend(first).await;
+    assert!(was_spent(store, "one").await, "once more changes nothing for the next");
+}

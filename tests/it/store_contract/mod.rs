@@ -142,6 +142,7 @@ on_both_stores! {
         whenever_logins_and_a_logout_meet_nobody_is_left_signed_in,
         a_thousand_sessions_end_by_one_logout,
         what_counts_once_is_spent_by_one_and_forgotten_in_time,
+        what_was_spent_for_nothing_can_be_spent_again_by_whoever_spent_it,
     }
     standings {
         a_standing_is_what_the_login_showed,

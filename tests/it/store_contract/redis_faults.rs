@@ -258,6 +258,7 @@ async fn each_step_of_a_logout_sent_again_answers_as_if_it_were_sent_once() {
     store.log_out_subject(&subject("warm").key(), &Scope::All, request).await.unwrap();
     store.spend_once(&digest("warm"), HOUR, request).await.unwrap();
     store.was_spent(&digest("warm")).await.unwrap();
+    store.unspend(&digest("warm"), request).await.unwrap();
 
     assert!(twice!(proxy, store.join_logout(&one, &alice, since, HOUR)));
     assert_eq!(twice!(proxy, store.log_out_handle(&one)), [alice]);
@@ -265,6 +266,8 @@ async fn each_step_of_a_logout_sent_again_answers_as_if_it_were_sent_once() {
     assert_eq!(find(&store, "alice").await.binding.endings, 1);
     assert!(twice!(proxy, store.spend_once(&digest("jti"), HOUR, request)));
     assert!(twice!(proxy, store.was_spent(&digest("jti"))));
+    twice!(proxy, store.unspend(&digest("jti"), request));
+    assert!(!store.was_spent(&digest("jti")).await.unwrap().value);
 }
 
 #[tokio::test]

@@ -108,6 +108,18 @@ impl Rows<'_> {
         Ok(true)
     }
 
+    pub(in crate::store::embedded) fn unspend(
+        &mut self,
+        name: &Digest,
+        request: RequestId,
+    ) -> Result<(), Trouble> {
+        if self.spent_by(name)? == Some(request.to_string()) {
+            self.written = true;
+            self.spent.remove(name.to_string().as_str())?;
+        }
+        Ok(())
+    }
+
     /// Whether the provider has logged out what is about to be opened.
     pub(super) fn is_logged_out(&self, new: &NewSession) -> Result<bool, Trouble> {
         let sid = new.sid.map(|sid| sid.to_string());
