@@ -185,7 +185,9 @@ impl Guests {
         Self { rooms, settings, limit, work: Notify::new(), roles: Roles::default(), series }
     }
 
-    /// The visitor's own guest again, if it has one that may still be its own, else another one. A ticket is spent on another one only.
+    /// The visitor's own guest again, if it has one that may still be its own, else another one. A ticket is spent on another one only, and
+    /// when there is none, it is good for another try. A ticket that does not count is told from one that does before the visitor's
+    /// address is counted, for whoever sends it may share that with many.
     ///
     /// # Errors
     ///
@@ -198,10 +200,20 @@ impl Guests {
                 Err(error) => return Err(error),
             }
         }
+        let verify = |tickets: &Tickets| tickets.verify(visitor.raw_ticket.as_ref());
+        let ticket = self.settings.tickets.as_ref().map(verify).transpose()?;
         self.rooms.limits.count_guest(visitor.address).await?;
-        if let Some(tickets) = &self.settings.tickets {
-            tickets.spend(visitor.raw_ticket.as_ref(), &self.rooms.store).await?;
+        let Some(ticket) = ticket else { return self.lend().await };
+        let spent = ticket.spend(&self.rooms.store).await?;
+        let taken = self.lend().await;
+        if taken.is_err() {
+            spent.take_back(&self.rooms.store).await;
         }
+        taken
+    }
+
+    /// Another guest.
+    async fn lend(&self) -> Result<Taken, GuestError> {
         let secret = Secret256::random();
         let (id, terms) = (secret.digest(), &self.settings.pool);
         let Dated { value, time } =

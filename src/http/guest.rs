@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::guests::{GuestError, LeaseSecret, Visitor};
 use crate::mint::Lent;
+use crate::oidc::OidcError;
 use crate::telemetry::AUDIT;
 
 use super::login::see_other;
@@ -195,7 +196,10 @@ impl From<GuestError> for Problem {
             GuestError::Ended => Self::new(Code::SessionExpired, "lease over"),
             GuestError::Limited { after } => Self::new(Code::RateLimited, "lease").after(after),
             GuestError::NoTicket => Self::new(Code::TicketRequired, "no ticket"),
-            // Anybody can send one: it gets no line in the log.
+            // Anybody can send one: the metric has the check, the log nothing.
+            GuestError::BadTicket(OidcError::Untrusted { check, .. }) => {
+                Self::new(Code::TicketRequired, check)
+            }
             GuestError::BadTicket(_) => Self::new(Code::TicketRequired, "bad ticket"),
             GuestError::SpentTicket => Self::new(Code::TicketRequired, "ticket spent"),
             GuestError::Exhausted { after } => {

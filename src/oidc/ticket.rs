@@ -16,10 +16,10 @@ use crate::clock::Timestamp;
 const LONGEST_LIFE: Duration = Duration::from_mins(5);
 
 impl ClientKeys {
-    /// Verifies a ticket of `issuer`, all but its dates and that it is the first with its `jti`.
+    /// Verifies a ticket of `issuer`, all but that it is valid now and the first with its `jti`.
     ///
     /// Checks, in order: header and signature (RFC 7515 §5.2), its `typ` among them; `iss`; `aud`, which is one of `audiences` or has it
-    /// among others; `jti`.
+    /// among others; `jti`; that `iat` and `exp` are dates and no more than five minutes apart.
     ///
     /// # Errors
     ///
@@ -35,10 +35,7 @@ impl ClientKeys {
             return Err(untrusted("iss", "the tickets' issuer", "another"));
         }
         id_token::check_audience(claims.get("aud").unwrap_or(&Value::Null), audiences)?;
-        match claims.get("jti") {
-            Some(Value::String(jti)) if !jti.is_empty() => Ok(Ticket { jti: jti.clone(), claims }),
-            other => Err(untrusted("jti", "a string that is not empty", kind(other))),
-        }
+        Ticket::read(claims)
     }
 }
 
@@ -50,6 +47,20 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    fn read(claims: Map<String, Value>) -> Result<Self, OidcError> {
+        let jti = match claims.get("jti") {
+            Some(Value::String(jti)) if !jti.is_empty() => jti.clone(),
+            other => return Err(untrusted("jti", "a string that is not empty", kind(other))),
+        };
+        let required = |name| date(&claims, name)?.ok_or_else(|| untrusted(name, "a date", "none"));
+        let (begins, ends) = (required("iat")?, required("exp")?);
+        let latest = begins.plus(LONGEST_LIFE);
+        if ends > latest {
+            return Err(untrusted("exp", format!("no later than {latest}"), ends.to_string()));
+        }
+        Ok(Self { jti, claims })
+    }
+
     /// How long the `jti` of a ticket must be remembered that passes [`Ticket::check_dates`]: as long as it could come again.
     pub const MEMORY: Duration = LONGEST_LIFE.saturating_add(LEEWAY).saturating_add(LEEWAY);
 
@@ -58,21 +69,13 @@ impl Ticket {
         &self.jti
     }
 
-    /// Checks that it is valid at `now`, give or take a minute, and no longer than five minutes.
+    /// Checks that it is valid at `now`, give or take a minute.
     ///
     /// # Errors
     ///
-    /// [`OidcError::Untrusted`] of `exp`, `iat` or `nbf` when one of them is missing (the last may), no date, or too far off. No other.
+    /// [`OidcError::Untrusted`] of `exp`, `iat` or `nbf` when it is too far off, the last also when it is no date. No other.
     pub fn check_dates(&self, now: Timestamp) -> Result<(), OidcError> {
-        let required =
-            |name| date(&self.claims, name)?.ok_or_else(|| untrusted(name, "a date", "none"));
-        let (begins, ends) = (required("iat")?, required("exp")?);
-        check_dates(&self.claims, now)?;
-        let latest = begins.plus(LONGEST_LIFE);
-        if ends > latest {
-            return Err(untrusted("exp", format!("no later than {latest}"), ends.to_string()));
-        }
-        Ok(())
+        check_dates(&self.claims, now)
     }
 }
 
@@ -86,9 +89,10 @@ mod tests {
     fn a_ticket_lives_five_minutes_at_most() {
         const NOW: u64 = 1_700_000_000;
         let refusal = |claims: Value| {
-            let Value::Object(claims) = claims else { panic!("{claims}") };
-            let ticket = Ticket { jti: "1".to_owned(), claims };
-            match ticket.check_dates(Timestamp::from_millis(NOW * 1000)) {
+            let Value::Object(mut claims) = claims else { panic!("{claims}") };
+            claims.insert("jti".to_owned(), "1".into());
+            let now = Timestamp::from_millis(NOW * 1000);
+            match Ticket::read(claims).and_then(|ticket| ticket.check_dates(now)) {
                 Ok(()) => None,
                 Err(OidcError::Untrusted { check, .. }) => Some(check),
                 Err(other) => panic!("{other}"),

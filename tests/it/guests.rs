@@ -9,7 +9,7 @@ mod outages;
 mod scrubbing;
 mod tickets;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 
 pub use scrubbing::until;
 
@@ -47,6 +47,18 @@ async fn send(visitor: &mut Visitor, service: &str, secret: Option<&str>, body: 
     if let Some(secret) = secret {
         request = request.bearer_auth(secret);
     }
+    answer(request).await
+}
+
+/// Asks for one as somebody of whom a proxy says that they come from there.
+async fn come_from(service: &str, address: &str, body: &str) -> Answer {
+    let request = Visitor::on_a_page_of(service).client.post(format!("{service}/guest"));
+    let request =
+        request.header("x-forwarded-for", address).header("content-type", "application/json");
+    answer(request.body(body.to_owned())).await
+}
+
+async fn answer(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     Answer { status, headers, body: response.text().await.unwrap() }
