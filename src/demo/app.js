@@ -6,6 +6,9 @@
 const element = (id) => document.getElementById(id);
 const service = element('app').dataset.service;
 
+// Whether the browser brings a session that is over, or a guest.
+let over = false;
+
 // When the token ends, in milliseconds of a clock that nobody can set: `expires_in` counts from its arrival.
 let ends = null;
 
@@ -36,6 +39,7 @@ function tell(problem) {
   element('problem').textContent = `${problem.title} (${problem.code}${reference})`;
   element('problem').hidden = false;
   if (problem.code === 'login_required' || problem.code === 'session_expired') {
+    over = problem.code === 'session_expired';
     ends = null;
     show('signed-out');
   }
@@ -113,7 +117,19 @@ async function list(join) {
   element('conversations').textContent = names.length ? names.join(', ') : 'none';
 }
 
+/** Has the browser forget a session that is over: Vestibule puts no guest in a member's place without this step. */
+async function forget() {
+  try {
+    await call('POST', '/logout');
+  } catch (problem) {
+    // Who has none to sign out had none, or has none any more.
+    if (problem.code !== 'session_expired' && problem.code !== 'login_required') throw problem;
+  }
+  over = false;
+}
+
 element('guest').addEventListener('click', () => attempt(async () => {
+  if (over) await forget();
   await call('POST', '/guest');
   await start();
 }));

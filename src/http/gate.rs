@@ -14,7 +14,7 @@ use axum::http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
     ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, HOST, PRAGMA,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
@@ -78,13 +78,7 @@ impl Gate {
     }
 
     /// Turns a problem into the answer that the asker can read, and tells the log and the metrics of it.
-    fn tell(
-        &self,
-        problem: &Problem,
-        allow: Option<HeaderValue>,
-        route: &'static str,
-        html: bool,
-    ) -> Response {
+    fn tell(&self, problem: &Problem, route: &'static str, html: bool) -> Response {
         problem.log(route);
         let labels = [("code", problem.code.face().code), ("cause", problem.cause)];
         self.metrics.counter("vestibule_failures_total", &labels).increment(1);
@@ -93,9 +87,6 @@ impl Gate {
             true => problem.to_page(self.notice),
             false => problem.to_json(),
         };
-        if let Some(allow) = allow {
-            response.headers_mut().insert(ALLOW, allow);
-        }
         problem.add_headers(&mut response);
         response
     }
@@ -151,8 +142,14 @@ where
                 Err(response) => response,
             };
             if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-                let allow = response.headers_mut().remove(ALLOW);
-                response = gate.tell(&problem, allow, route, html);
+                let mut beside = std::mem::take(response.headers_mut());
+                response = gate.tell(&problem, route, html);
+                // Which methods there are, and a cookie that is to be forgotten.
+                for name in [ALLOW, SET_COOKIE] {
+                    if let Some(value) = beside.remove(&name) {
+                        response.headers_mut().insert(name, value);
+                    }
+                }
             }
             add_headers(response.headers_mut(), origin);
             if route == EXCHANGE {

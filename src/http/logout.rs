@@ -24,7 +24,8 @@ use super::{App, form, forwarded, gate, pages};
 const LARGEST_FORM: usize = 64 * 1024;
 
 /// `POST /logout`: ends the session here and makes the browser forget it. A person's browser goes on to the provider, where that can
-/// sign them out too.
+/// sign them out too. A session that was over is forgotten as well, be it that a program is told so: as long as the browser brings it,
+/// it can be nobody else here.
 pub(super) async fn log_out(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -32,7 +33,13 @@ pub(super) async fn log_out(
     if app.cookies.any(&headers) {
         app.origins.demand(&headers)?;
     }
-    let key = proof(&app, &headers)?.key();
+    let key = match proof(&app, &headers) {
+        Ok(cookie) => cookie.key(),
+        Err(problem) if problem.code == Code::SessionExpired => {
+            return Ok(forgetting(&app, problem.into_response()));
+        }
+        Err(problem) => return Err(problem),
+    };
     let html_wanted = gate::wants_html(&headers);
     let done = match app.rooms.sessions.look_at(&key).await {
         Ok(live) => {
@@ -53,9 +60,12 @@ pub(super) async fn log_out(
             let goes_there = html_wanted && is_navigation(&headers);
             goes_there.then(|| leave(&app, provider, farewell.as_ref())).flatten()
         }
-        // Somebody who wants out and is out already has what they want; by the configuration of now, perhaps, and not by the store.
-        Err(SessionError::Ended) if html_wanted => {
+        // Over by the configuration of now, perhaps, and not by the store. A person who wants out and is out already has what they want.
+        Err(error @ SessionError::Ended) => {
             let _over_anyway = app.rooms.sessions.end(&key).await;
+            if !html_wanted {
+                return Ok(forgetting(&app, Problem::from(error).into_response()));
+            }
             None
         }
         Err(error) => return Err(error.into()),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::browser::Browser;
 use crate::support::process::Process;
+use crate::support::visitor::Visitor;
 
 /// Starts the demo on free ports and gives the URL that it prints.
 async fn demo() -> (Process, String) {
@@ -140,6 +141,31 @@ async fn two_windows_are_two_guests_and_who_comes_again_finds_nothing_of_before(
     sign_in_as_member(&other).await;
     says(&other, "#conversations", "lobby", "#look").await;
     other.picture("app-guest-signed-in").await;
+}
+
+#[tokio::test]
+async fn whose_session_is_over_goes_on_as_a_guest_when_told_to() {
+    let (_demo, url) = demo().await;
+    let browser = Browser::start().await;
+    browser.open(&url).await;
+    sign_in(&browser, "alice").await;
+    let alice = browser.text("#identity").await;
+    // Signed out somewhere else, with a copy of the cookie; the page's script cannot read it.
+    let cookies = browser.client.get_all_cookies().await.unwrap();
+    let session = cookies.iter().find(|cookie| cookie.name() == "vestibule").unwrap();
+    let service = browser.find("#app").await.attr("data-service").await.unwrap().unwrap();
+    let mut elsewhere = Visitor::on_a_page_of(&service);
+    elsewhere.cookies.insert("vestibule".to_owned(), session.value().to_owned());
+    let out = elsewhere.post(&format!("{service}/logout")).await;
+    assert!(out.status.is_success(), "{out:?}");
+
+    browser.open(&url).await;
+
+    assert!(browser.text("#problem").await.contains("session_expired"));
+    browser.picture("app-session-over").await;
+    browser.click("#guest").await;
+    let guest = browser.text("#identity").await;
+    assert!(guest.starts_with("guest-") && guest != alice, "{guest}");
 }
 
 /// From the app of a guest to the provider and back as alice.
