@@ -72,6 +72,10 @@ pub(super) async fn lend(
     let proof = lease_secret(headers)?;
     let asked = read(&app, headers, body).await?;
     let by_bearer = proof.is_some();
+    // No browser sends both. The cookie would be of the lease that the secret proves, which a page has no business to plant.
+    if by_bearer && matches!(asked, Asked::Form { .. }) {
+        return Err(Problem::new(Code::InvalidRequest, "form with a bearer"));
+    }
     let former = if proof.is_some() {
         proof
     } else {
