@@ -110,16 +110,17 @@ pub(super) async fn finish(
         client = client.map(tracing::field::display),
         "signed in"
     );
-    // The browser holds one session; the one that it had could not be ended by anybody any more.
-    if let Ok(Some(former)) = app.cookies.session(&headers) {
-        let _gone_or_ends_by_itself = app.rooms.sessions.end(&former.key()).await;
-    }
     let mut response = see_other(&proven.return_to)?;
     // A visitor who signs in is a guest no more. One whose lease is over by now has nothing to bring along.
     if let Ok(Some(secret)) = app.cookies.guest(&headers) {
         let handed_over = app.rooms.mint.hand_over(&secret, &live.session.identity).await;
         handed_over.map_err(|error| over(error.into()))?;
         response.headers_mut().append(SET_COOKIE, app.cookies.forget_guest());
+    }
+    // The browser holds one session; the one that it had could not be ended by anybody any more. Last, so that whoever does not get the
+    // new one has that still.
+    if let Ok(Some(former)) = app.cookies.session(&headers) {
+        let _gone_or_ends_by_itself = app.rooms.sessions.end(&former.key()).await;
     }
     let seconds = live.now.until(live.session.ends).as_secs();
     response.headers_mut().append(SET_COOKIE, app.cookies.set_session(&cookie, seconds));
