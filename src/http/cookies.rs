@@ -7,6 +7,7 @@ use crate::guests::LeaseSecret;
 use crate::ids::Secret256;
 use crate::sessions::SessionCookie;
 
+use super::guest::LEASE_OVER;
 use super::problem::{Code, Problem};
 
 /// How our cookies are called and set. On plain http, which only a loopback host may speak, browsers would refuse the prefix and
@@ -59,7 +60,7 @@ impl Cookies {
     ///
     /// As [`Cookies::session`].
     pub(super) fn guest(&self, headers: &HeaderMap) -> Result<Option<LeaseSecret>, Problem> {
-        sole(headers, self.guest, LeaseSecret::parse)
+        sole(headers, self.guest, LeaseSecret::parse).map_err(|problem| problem.saying(&LEASE_OVER))
     }
 
     /// The login cookie's secret, if there is one that we wrote.

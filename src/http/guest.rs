@@ -13,12 +13,13 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
 use crate::guests::{GuestError, LeaseSecret, Visitor};
+use crate::limits::LimitError;
 use crate::mint::Lent;
 use crate::oidc::OidcError;
 use crate::telemetry::AUDIT;
 
 use super::login::see_other;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, Words};
 use super::query::Query;
 use super::token::{Proof, bearer, reply};
 use super::{App, form, forwarded, return_to};
@@ -28,6 +29,18 @@ const LARGEST_BODY: usize = 16 * 1024;
 
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is said of a lease that is over, or never was, in place of `session_expired`'s "Sign in again."
+pub(super) const LEASE_OVER: Words = Words {
+    title: "Your time as this guest is over",
+    advice: "Ask for another guest, or sign in.",
+};
+
+/// What is said to a program that would get a cookie, and is on no page.
+const COOKIE_ORIGINS: Words = Words {
+    title: "A guest in a cookie is for pages of allowed origins",
+    advice: "Send an Origin header of one; or, from a program, {\"cookie\": false} as JSON, which is answered with a lease secret.",
+};
 
 /// What a program asks for.
 #[derive(Deserialize)]
@@ -90,7 +103,7 @@ pub(super) async fn lend(
         Asked::Form { .. } => (true, None),
     };
     if cookie {
-        app.origins.demand(headers)?;
+        app.origins.demand(headers).map_err(|problem| problem.saying(&COOKIE_ORIGINS))?;
     }
     let address = forwarded::client(peer, headers, &app.trusted_proxies);
     let Lent { minted, secret, kept, ends, latest } =
@@ -161,7 +174,10 @@ fn lease_secret(headers: &HeaderMap) -> Result<Option<LeaseSecret>, Problem> {
 async fn refuse_members(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(cookie) = app.cookies.session(headers)? else { return Ok(()) };
     match app.rooms.sessions.look_at(&cookie.key()).await {
-        Ok(_) => Err(Problem::new(Code::InvalidRequest, "signed in")),
+        Ok(_) => Err(Problem::new(Code::InvalidRequest, "signed in").saying(&Words {
+            title: "You are signed in",
+            advice: "Sign out first, to go on as a guest.",
+        })),
         Err(error) => Err(error.into()),
     }
 }
@@ -197,7 +213,7 @@ impl From<GuestError> for Problem {
     fn from(error: GuestError) -> Self {
         match error {
             GuestError::NoPool => Self::new(Code::NotFound, "no guests"),
-            GuestError::Ended => Self::new(Code::SessionExpired, "lease over"),
+            GuestError::Ended => Self::new(Code::SessionExpired, "lease over").saying(&LEASE_OVER),
             GuestError::Limited { after } => Self::new(Code::RateLimited, "lease").after(after),
             GuestError::NoTicket => Self::new(Code::TicketRequired, "no ticket"),
             // Anybody can send one: the metric has the check, the log nothing.
@@ -211,6 +227,12 @@ impl From<GuestError> for Problem {
             }
             GuestError::BudgetReached { after } => {
                 Self::new(Code::GuestBudgetReached, "month's budget").after(after)
+            }
+            GuestError::Limit(error @ LimitError::Reached { .. }) => {
+                Self::from(error).saying(&Words {
+                    title: "Too many guests come from your network",
+                    advice: "Try again in a while, or sign in.",
+                })
             }
             GuestError::Limit(error) => error.into(),
             GuestError::Store(error) => error.into(),

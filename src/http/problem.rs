@@ -103,7 +103,7 @@ impl Code {
             Self::TicketRequired => face("ticket_required", StatusCode::FORBIDDEN,
                 "Guests need a ticket here", "Come in through the page that gives tickets, or sign in."),
             Self::GuestBudgetReached => face("guest_budget_reached", StatusCode::TOO_MANY_REQUESTS,
-                "There is no room for another guest this month", "Try again in a while, or sign in."),
+                "All guest places of this month are taken", "Try again in a while, or sign in."),
             Self::PoolExhausted => face("pool_exhausted", StatusCode::SERVICE_UNAVAILABLE,
                 "All guest places are taken", "Try again in a while, or sign in."),
             Self::ProviderUnavailable => face("provider_unavailable", StatusCode::SERVICE_UNAVAILABLE,
@@ -127,6 +127,8 @@ pub(super) struct Problem {
     pub(super) cause: &'static str,
     /// What a person quotes and the log explains.
     pub(super) reference: Option<Reference>,
+    /// Other words, where those of the code do not say it.
+    pub(super) words: Option<&'static Words>,
     /// What the operator has to say to the person, in the words of the configuration.
     pub(super) message: Option<String>,
     /// When another try makes sense.
@@ -137,6 +139,15 @@ pub(super) struct Problem {
     pub(super) source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
+/// What is said of one case of a code.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// What happened, in a few words.
+    pub(super) title: &'static str,
+    /// What to do next.
+    pub(super) advice: &'static str,
+}
+
 impl Problem {
     /// A problem without more to say than its code and cause.
     pub(super) const fn new(code: Code, cause: &'static str) -> Self {
@@ -144,6 +155,7 @@ impl Problem {
             code,
             cause,
             reference: None,
+            words: None,
             message: None,
             retry_after: None,
             again: None,
@@ -159,6 +171,20 @@ impl Problem {
     /// With what happened below.
     pub(super) fn because(self, source: impl Error + Send + Sync + 'static) -> Self {
         Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// With other words than the code's: what happened, and what to do next.
+    pub(super) fn saying(self, words: &'static Words) -> Self {
+        Self { words: Some(words), ..self }
+    }
+
+    /// What everybody may know of it.
+    fn face(&self) -> Face {
+        let face = self.code.face();
+        match self.words {
+            Some(Words { title, advice }) => Face { title, advice, ..face },
+            None => face,
+        }
     }
 
     /// With how long to wait.
@@ -201,7 +227,7 @@ impl Problem {
 
     /// The problem as RFC 9457 has it.
     pub(super) fn to_json(&self) -> Response {
-        let face = self.code.face();
+        let face = self.face();
         let document = Document {
             status: face.status.as_u16(),
             title: face.title,
@@ -217,7 +243,7 @@ impl Problem {
     /// The problem as RFC 6749 §5.2 and RFC 8693 §2.2.2 have it: whatever is wrong with a subject token, or with whom it means,
     /// is an `invalid_request`. `code` and `reference` are our extensions.
     pub(super) fn to_oauth(&self) -> Response {
-        let face = self.code.face();
+        let face = self.face();
         let (status, error) = match self.code {
             Code::InvalidClient
             | Code::InvalidTarget
@@ -244,7 +270,7 @@ impl Problem {
 
     /// The problem as a page, with a way on.
     pub(super) fn to_page(&self, notice: Option<&'static str>) -> Response {
-        let face = self.code.face();
+        let face = self.face();
         let way_on = match self.code {
             Code::OriginNotAllowed => None,
             // The same account again would be the same answer.
@@ -268,6 +294,7 @@ impl Problem {
             },
             code: face.code,
             reference: self.reference.as_ref(),
+            wait: self.retry_after,
             way_on,
             notice,
         });

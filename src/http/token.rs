@@ -17,6 +17,7 @@ use crate::login::Bringer;
 use crate::mint::{MintError, Minted};
 use crate::sessions::SessionCookie;
 
+use super::guest::LEASE_OVER;
 use super::problem::{Code, Problem};
 use super::{App, forwarded};
 
@@ -130,7 +131,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<Proof>, Problem> {
         None => Ok(Some(Proof::Bearer(token.trim().into()))),
         Some(secret) => match LeaseSecret::parse(secret) {
             Some(secret) => Ok(Some(Proof::Guest(secret))),
-            None => Err(Problem::new(Code::SessionExpired, "bad lease secret")),
+            None => Err(Problem::new(Code::SessionExpired, "bad lease secret").saying(&LEASE_OVER)),
         },
     }
 }

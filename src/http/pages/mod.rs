@@ -5,6 +5,7 @@
 //! which are `&'static str` so that a leak does not compile.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::http::HeaderValue;
@@ -213,6 +214,8 @@ pub(crate) struct Problem<'a> {
     pub code: &'static str,
     /// What to quote to an operator.
     pub reference: Option<&'a Reference>,
+    /// How long to wait; told from a minute on.
+    pub wait: Option<Duration>,
     /// Where a button leads, and what it says.
     pub way_on: Option<(&'a str, &'static str)>,
     /// A banner above everything.
@@ -230,6 +233,9 @@ pub(crate) fn problem(view: &Problem) -> Markup {
         dl {
             @if let Some(reference) = view.reference {
                 div { dt { "Reference" } dd { code { (reference) } } }
+            }
+            @if let Some(wait) = view.wait.filter(|wait| *wait >= Duration::from_mins(1)) {
+                div { dt { "Wait about" } dd { (roughly(wait)) } }
             }
             div { dt { "Code" } dd { code { (view.code) } } }
         }
@@ -277,6 +283,17 @@ fn page(title: &str, notice: Option<&str>, body: &Markup) -> Markup {
     }
 }
 
+/// How long, as a person says it: never less than it is.
+fn roughly(wait: Duration) -> String {
+    let minutes = wait.as_millis().div_ceil(60_000);
+    match (minutes, minutes.div_ceil(60)) {
+        (0..=1, _) => "a minute".to_owned(),
+        (2..120, _) => format!("{minutes} minutes"),
+        (_, hours @ ..48) => format!("{hours} hours"),
+        (_, hours) => format!("{} days", hours.div_ceil(24)),
+    }
+}
+
 /// A moment as a person reads it: `24 November 2026, 12:00 UTC`.
 fn for_people(moment: Timestamp) -> String {
     match moment.to_utc() {
@@ -295,6 +312,22 @@ mod tests {
 
     fn provider(name: &str) -> ProviderName {
         ProviderName::parse(name).unwrap()
+    }
+
+    #[test]
+    fn a_wait_is_told_as_people_say_it_and_never_too_short() {
+        for (seconds, told) in [
+            (60, "a minute"),
+            (61, "2 minutes"),
+            (899, "15 minutes"),
+            (119 * 60, "119 minutes"),
+            (119 * 60 + 1, "2 hours"),
+            (47 * 3600, "47 hours"),
+            (47 * 3600 + 1, "2 days"),
+            (30 * 24 * 3600, "30 days"),
+        ] {
+            assert_eq!(roughly(Duration::from_secs(seconds)), told);
+        }
     }
 
     /// Every page, each with as much foreign text as it takes.
@@ -317,6 +350,7 @@ mod tests {
             advice: "Try again.",
             code: "login_failed",
             reference: None,
+            wait: None,
             way_on: Some((text, "Sign in again")),
             notice,
         };
@@ -380,6 +414,7 @@ mod tests {
             advice: "Sign in again.",
             code: "login_failed",
             reference: Some(&reference),
+            wait: Some(Duration::from_mins(15)),
             way_on: None,
             notice: None,
         };
