@@ -20,10 +20,11 @@ const MOST_CONVERSATIONS: usize = 16;
 ///   away; too big, and nothing, for a guest that nobody needs costs nothing.
 /// - `prefix`: what their identities begin with. Default `guest-`; another one begins with that. Those of another prefix are
 ///   another pool: all leases end, and the month's count begins anew.
-/// - `first_token_ttl`: how long a guest is held for a visitor who never comes back for a second token. Default `5m`, from 1 minute. Too
-///   short, and slow clients lose it; too long, and a loop of `POST /guest` empties the pool.
-/// - `token_ttl`: how long its tokens live from then on. Default `30m`, no longer than `lease` and `twilio.token_ttl`.
-/// - `lease`: how long a guest is held after each token. Default `30m`. Too long, and guests wait for visitors who have left.
+/// - `first_token_ttl`: how long a guest is held for a visitor who never comes back for a second token, from 1 minute. Default `5m`, or
+///   `token_ttl` if that is shorter. Too short, and slow clients lose it; too long, and a loop of `POST /guest` empties the pool.
+/// - `token_ttl`: how long its tokens live from then on. No longer than `lease` and `twilio.token_ttl`; default `30m`, or the shortest of these.
+/// - `lease`: how long a guest is held after each token. Default `30m`, or `max_stay` if that is shorter. Too long, and guests wait for
+///   visitors who have left.
 /// - `max_stay`: how long one visitor may hold one, however often it comes. Default `12h`, to 30 days.
 /// - `cooldown`: how long after its last token's end a guest goes to nobody else. Default `10m`, from 1 second. Too short, and what its last
 ///   holder's friends still write reaches the next; too long, and more guests are needed.
@@ -69,64 +70,55 @@ pub(super) fn read(
 }
 
 fn read_pool(guests: &mut Section<'_, '_>, twilio: Option<&token::Settings>) -> Option<PoolTerms> {
-    let minutes = Duration::from_mins;
+    let before = guests.faults();
     let size = guests.required_number("size", 1..=MOST, SIZE);
     let budget = guests.optional_number("monthly_budget", 1..=MOST, BUDGET);
-    let first = guests.optional("first_token_ttl", &LIFE, minutes(5));
-    let token = guests.optional("token_ttl", &LIFE, minutes(30));
-    let lease = guests.optional("lease", &LIFE, minutes(30));
+    if budget.flatten().zip(size).is_some_and(|(budget, size)| budget > size) {
+        let problem = "is more than guests.size, so that it never counts";
+        guests.fault::<()>("monthly_budget", problem, BUDGET);
+    }
+    let lives = read_lives(guests, twilio.map(|twilio| twilio.ttl));
+    let cooldown = guests.optional("cooldown", &COOLDOWN, Duration::from_mins(10));
+    let (size, budget, cooldown) = (size?, budget?, cooldown?);
+    let [first, token, lease, max_stay] = lives?;
+    let joins = false;
+    let terms = PoolTerms { size, budget, first, lease, token, max_stay, cooldown, joins };
+    (guests.faults() == before).then_some(terms)
+}
+
+/// `first_token_ttl`, `token_ttl`, `lease` and `max_stay`, none of which may be longer than the next. What is not written is never a fault:
+/// a default gives way to what is.
+fn read_lives(guests: &mut Section<'_, '_>, longest: Option<Duration>) -> Option<[Duration; 4]> {
+    let minutes = Duration::from_mins;
+    let within = |usual: Duration, bound: Option<Duration>| bound.map_or(usual, |it| it.min(usual));
     let max_stay = guests.optional("max_stay", &STAY, minutes(12 * 60));
-    let cooldown = guests.optional("cooldown", &COOLDOWN, minutes(10));
-    let (size, budget, first) = (size?, budget?, first?);
-    let (token, lease, max_stay, cooldown) = (token?, lease?, max_stay?, cooldown?);
-    let before = guests.faults();
-    let mut longer = |key: &str, is_longer: bool, problem: &'static str, mend: &str| {
-        if is_longer {
-            guests.fault::<()>(key, problem, mend);
+    let lease = guests.optional("lease", &LIFE, within(minutes(30), max_stay));
+    let usual = within(within(minutes(30), lease), longest);
+    let token = guests.optional("token_ttl", &LIFE, usual);
+    let first = guests.optional("first_token_ttl", &LIFE, within(minutes(5), token));
+    for (key, one, other, problem) in [
+        (
+            "token_ttl",
+            token,
+            lease,
+            "is longer than guests.lease, so that a token outlives its lease",
+        ),
+        ("first_token_ttl", first, token, "is longer than guests.token_ttl"),
+        ("lease", lease, max_stay, "is longer than guests.max_stay, so that it never counts"),
+        ("token_ttl", token, longest, "is longer than twilio.token_ttl, so that it never counts"),
+    ] {
+        // Where one of the two is a fault itself, nothing can be said of both.
+        if one.zip(other).is_some_and(|(one, other)| one > other) {
+            guests.fault::<()>(key, problem, LIFE.mend);
         }
-    };
-    longer(
-        "token_ttl",
-        token > lease,
-        "is longer than guests.lease, so that a token outlives its lease",
-        LIFE.mend,
-    );
-    longer("first_token_ttl", first > token, "is longer than guests.token_ttl", LIFE.mend);
-    longer(
-        "lease",
-        lease > max_stay,
-        "is longer than guests.max_stay, so that it never counts",
-        LIFE.mend,
-    );
-    longer(
-        "monthly_budget",
-        budget.is_some_and(|budget| budget > size),
-        "is more than guests.size, so that it never counts",
-        BUDGET,
-    );
-    let longest = twilio.map(|twilio| twilio.ttl);
-    longer(
-        "token_ttl",
-        longest.is_some_and(|ttl| token > ttl),
-        "is longer than twilio.token_ttl, so that it never counts",
-        LIFE.mend,
-    );
-    if first < minutes(5) {
+    }
+    if first.is_some_and(|first| first < minutes(5)) {
         guests.warn(
             "first_token_ttl",
             "is under 5 minutes, below which Twilio says that tokens do not work reliably.",
         );
     }
-    (guests.faults() == before).then_some(PoolTerms {
-        size,
-        budget,
-        first,
-        lease,
-        token,
-        max_stay,
-        cooldown,
-        joins: false,
-    })
+    Some([first?, token?, lease?, max_stay?])
 }
 
 /// - `issuer`: the `iss` of its tickets. Compulsory.

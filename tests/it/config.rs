@@ -177,6 +177,140 @@ fn contradictions_are_faults() {
     insta::assert_snapshot!(text(&served.stderr));
 }
 
+/// A good file, but for what follows it.
+const GOOD: &str = r#"
+[server]
+public_url = "https://chat-auth.example.com"
+[store]
+url = "redis://127.0.0.1:1"
+[[provider]]
+name = "corp"
+issuer = "https://id.example.com"
+client_id = "vestibule"
+client_auth = "none"
+[provider.policy]
+allow = "true"
+[twilio]
+account_sid = "AC00000000000000000000000000000000"
+api_key_sid = "SK00000000000000000000000000000000"
+api_key_secret = "a-secret-of-32-letters-and-digits"
+conversations_service_sid = "IS00000000000000000000000000000000"
+"#;
+
+const PUBLIC_KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+/// What is said of a good file with these further lines.
+fn told_of(further: &str, variables: &[(&str, &str)]) -> String {
+    let faults = parse(&format!("{GOOD}{further}"), variables).err().unwrap_or_default();
+    faults.iter().fold(String::new(), |mut text, fault| {
+        writeln!(text, "{fault}").unwrap();
+        text
+    })
+}
+
+#[test]
+fn every_fault_of_guests_is_told_at_once() {
+    let told = told_of(
+        r#"
+[guests]
+size = 0
+prefix = "canary-0123456789"
+first_token_ttl = "59s"
+token_ttl = "24h"
+lease = 30
+max_stay = "31d"
+cooldown = "0s"
+monthly_budget = "canary-0123456789"
+conversations = ["", 7]
+role = ""
+on_login = "canary-0123456789"
+sise = "canary-0123456789"
+[guests.ticket]
+issuer = ""
+jwks = '{"keys":[]}'
+jwks_file = "canary-0123456789"
+isuer = "canary-0123456789"
+"#,
+        &[],
+    );
+
+    assert!(!told.contains("canary"), "{told}");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn what_contradicts_itself_about_guests_is_told_beside_what_is_wrong_alone() {
+    let many = ["\"room\""; 17].join(", ");
+    let private = PUBLIC_KEYS.replace("}]", r#","d":"canary-0123456789"}]"#);
+    let mut told = String::new();
+    for further in [
+        // Each but the budget with its neighbour, and one that is wrong by itself.
+        "token_ttl = \"12m\"\n[guests]\nsize = 10\nmonthly_budget = 11\nfirst_token_ttl = \"20m\"\ntoken_ttl = \"15m\"\nlease = \"10m\"\nmax_stay = \"5m\"\ncooldown = \"soon\"\n",
+        // Where one of two is wrong nothing is said of both.
+        "[guests]\nsize = \"many\"\nmonthly_budget = 11\ntoken_ttl = \"1h\"\nlease = \"long\"\nfirst_token_ttl = \"2h\"\n",
+        "[guests]\nmonthly_budget = 3\n",
+        "[guests]\nsize = 3\nprefix = \"guest-7\"\n",
+        "[guests]\nsize = 3\nprefix = \"guest-\u{e9}\"\n",
+        &format!("[guests]\nsize = 3\nconversations = [{many}]\n"),
+        "[guests]\nsize = 3\n[guests.ticket]\n",
+        &format!(
+            "[guests]\nsize = 3\n[guests.ticket]\nissuer = \"https://www.example.com\"\njwks = '{private}'\n"
+        ),
+        "[guests]\nsize = 3\n[guests.ticket]\nissuer = \"https://www.example.com\"\njwks = '{\"keys\":[]}'\n",
+    ] {
+        let faults = told_of(further, &[]);
+        assert!(!faults.is_empty() && !faults.contains("canary"), "{further}{faults}");
+        writeln!(told, "{}\n{faults}", further.trim_end().replace(&many, "…")).unwrap();
+    }
+
+    insta::assert_snapshot!(told.replace("canary-0123456789", "[private]"));
+}
+
+#[test]
+fn nothing_that_nobody_wrote_about_guests_is_a_fault() {
+    for further in [
+        "[guests]\nsize = 3\n",
+        "token_ttl = \"20m\"\n[guests]\nsize = 3\n",
+        "token_ttl = \"5m\"\n[guests]\nsize = 3\n",
+        "[guests]\nsize = 3\nlease = \"20m\"\n",
+        "[guests]\nsize = 3\nlease = \"1m\"\n",
+        "[guests]\nsize = 3\nmax_stay = \"20m\"\n",
+        "[guests]\nsize = 3\nmax_stay = \"1m\"\n",
+        "[guests]\nsize = 3\ntoken_ttl = \"3m\"\n",
+    ] {
+        assert_eq!(told_of(further, &[]), "", "{further}");
+    }
+}
+
+#[test]
+fn guests_can_come_from_the_environment_alone() {
+    let good = [
+        ("VESTIBULE__GUESTS__SIZE", "500"),
+        ("VESTIBULE__GUESTS__MONTHLY_BUDGET", "400"),
+        ("VESTIBULE__GUESTS__CONVERSATIONS", "lobby,den"),
+        ("VESTIBULE__GUESTS__ON_LOGIN", "leave"),
+        ("VESTIBULE__GUESTS__TICKET__ISSUER", "https://www.example.com"),
+        ("VESTIBULE__GUESTS__TICKET__JWKS", PUBLIC_KEYS),
+    ];
+    assert_eq!(told_of("", &good), "");
+
+    let told = told_of(
+        "",
+        &[
+            ("VESTIBULE__GUESTS__SIZE", "5"),
+            ("VESTIBULE__GUESTS__MONTHLY_BUDGET", "6"),
+            ("VESTIBULE__GUESTS__LEASE", CANARY),
+            ("VESTIBULE__GUESTS__LEASSE", CANARY),
+            ("VESTIBULE__GUESTS__TICKET__JWKS", CANARY),
+            ("VESTIBULE__GUESTS__TICKET__ISUER", CANARY),
+        ],
+    );
+
+    assert!(!told.contains(CANARY), "{told}");
+    insta::assert_snapshot!(told);
+}
+
 #[test]
 fn no_value_is_quoted_wherever_it_stands() {
     let served = vestibule(
