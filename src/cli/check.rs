@@ -97,6 +97,13 @@ fn ends(config: &Config) -> Vec<(Duration, String)> {
         "after somebody signed out, here or at a provider that tells us, or was blocked, or a restart with a policy that denies"
             .to_owned(),
     )];
+    if let Some(guests) = &config.guests {
+        ends.push((
+            guests.pool.token,
+            "after a visitor gave its guest back or signed in, or the guests were quarantined"
+                .to_owned(),
+        ));
+    }
     let is_sealed = !config.seal.keys.is_empty();
     for login in &config.providers {
         let name = &login.provider.name;

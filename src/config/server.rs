@@ -133,7 +133,7 @@ fn warn_of_other_sites(server: &mut Section<'_, '_>, public_url: &Url, origins: 
     {
         server.warn(
             &format!("allowed_origins[{place}]"),
-            "is not same-site with server.public_url: its pages cannot use our cookies. Give both names under one domain.",
+            "is not same-site with server.public_url: its pages cannot use our cookies. They can bring a provider's token as a bearer, or a guest's lease secret ({\"cookie\": false}); or give both names under one domain.",
         );
     }
 }
