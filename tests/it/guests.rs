@@ -2,12 +2,17 @@
 
 mod described;
 mod doubt;
+mod floods;
+mod holders;
 mod lending;
 mod months;
 mod never_twice;
+mod operators;
 mod outages;
+mod pages;
 mod scrubbing;
 mod tickets;
+mod upgrades;
 
 use reqwest::{Method, RequestBuilder};
 

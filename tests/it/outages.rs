@@ -34,6 +34,9 @@ const ROUTES: [&str; 11] = [
     "GET /livez",
 ];
 
+/// Those of guests.
+const GUEST_ROUTES: [&str; 2] = ["POST /guest", "DELETE /guest"];
+
 /// A service whose Redis, which forgets nothing, is behind a proxy.
 struct Stage {
     redis: RedisServer,
@@ -44,10 +47,15 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(sections: &str) -> Self {
         let redis = RedisServer::start_on_disk();
         let proxy = Proxy::before(redis.address()).await;
         let provider = FakeProvider::start().await;
-        let service = TestService::start(&proxy.url(), &provider_section(&provider, "")).await;
+        let further = format!("{sections}{}", provider_section(&provider, ""));
+        let service = TestService::start(&proxy.url(), &further).await;
         let stage = Self { redis, proxy, provider, service };
         stage.warm_up().await;
         stage
@@ -76,6 +84,42 @@ impl Stage {
         let answer = visitor.sign_in(&self.service).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
         visitor
+    }
+
+    /// What the routes of guests answer to one while `outage` lasts, and when it is over.
+    async fn each_route_of_guests(&self, outage: impl Fn(&Proxy)) -> String {
+        let mut told = String::new();
+        for route in GUEST_ROUTES {
+            let mut guest = Visitor::of(&self.service);
+            self.ask_until(&mut guest, "POST /guest", StatusCode::CREATED).await;
+
+            outage(&self.proxy);
+            let begun = Instant::now();
+            let meanwhile = self.ask(&mut guest, route).await;
+            let took = begun.elapsed();
+            self.proxy.clear_up();
+
+            assert!(took < IN_TIME, "{route} took {took:?}");
+            assert!(guest.cookies.contains_key("vestibule-guest"), "{route}");
+            writeln!(told, "{route}\n  {}", in_words(&meanwhile)).unwrap();
+            let done = if route == "POST /guest" { StatusCode::OK } else { StatusCode::NO_CONTENT };
+            self.ask_until(&mut guest, route, done).await;
+        }
+        told
+    }
+
+    /// Asks until it is so: whoever works on guests meanwhile may have found a connection dead, or not yet.
+    async fn ask_until(&self, visitor: &mut Visitor, route: &str, status: StatusCode) {
+        let begun = Instant::now();
+        loop {
+            let answer = self.ask(visitor, route).await;
+            if answer.status == status {
+                return;
+            }
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+            assert!(begun.elapsed() < Duration::from_secs(10), "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Goes to the provider as `login` and back to where the callback is to be called.
@@ -231,6 +275,17 @@ async fn while_redis_is_stopped_every_route_says_so_and_nothing_is_lost() {
 
     let told =
         stage.each_route(|stage| stage.redis.stop(), |stage| stage.redis.start_again()).await;
+
+    insta::assert_snapshot!(told);
+}
+
+#[tokio::test]
+async fn while_redis_is_away_the_routes_of_guests_say_so_and_nothing_is_lost() {
+    let stage = Stage::with("[guests]\nsize = 99\n[limits]\nguests = \"off\"\n").await;
+    let mut told = String::new();
+    for outage in [Proxy::refuse, Proxy::stall, |proxy: &Proxy| proxy.stall_after(0)] {
+        told += &stage.each_route_of_guests(outage).await;
+    }
 
     insta::assert_snapshot!(told);
 }

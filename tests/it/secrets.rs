@@ -1,7 +1,7 @@
 //! Nothing secret is said: not in a log at its most talkative, a metric, an error, a page or a URL, whatever happens; and nothing
 //! about a person's whereabouts unless the operator wants it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::process::Service;
-use crate::support::fake_provider::{FakeProvider, Registered, Reply, Twist};
+use crate::support::fake_provider::{FakeProvider, Registered, Reply, Signer, Twist};
 use crate::support::redis::RedisServer;
 use crate::support::service::TWILIO;
 use crate::support::setup::provider_section;
@@ -19,7 +19,9 @@ use crate::support::visitor::{Answer, Visitor};
 
 const PUBLIC_URL: &str = "http://localhost:8080";
 const REDIS_PASSWORD: &str = "canary-redis-password-0001";
+const API_KEY: &str = "SK11111111111111111111111111111111";
 const CLIENT_SECRET: &str = "canary-client-secret-0001";
+const TICKETS: &str = "https://www.example.com";
 const TWILIO_SECRET: &str = "canary-twilio-api-key-secret-0001";
 
 /// Whom the trusted proxy says it speaks for (TEST-NET-3, RFC 5737 §3), and from where it connects.
@@ -31,6 +33,7 @@ const EMAIL: &str = "alice@example.com";
 
 fn configuration(store: &str, provider: &FakeProvider, log: &str) -> String {
     let provider = provider_section(provider, "timeout = \"1s\"");
+    let jwks = json!({ "keys": [Signer::Es256.jwk()] });
     format!(
         r#"
 [server]
@@ -45,9 +48,23 @@ url = "{store}"
 filter = "trace"
 {log}
 {TWILIO}
+api_url = "http://127.0.0.1:1"
+[guests]
+size = 9
+[guests.ticket]
+issuer = "{TICKETS}"
+jwks = '{jwks}'
 {provider}
 "#
     )
+}
+
+/// A ticket by which a visitor may be a guest, but for its name.
+fn ticket(jti: &str, signer: &Signer) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims =
+        json!({ "iss": TICKETS, "aud": PUBLIC_URL, "jti": jti, "iat": now, "exp": now + 300 });
+    signer.sign(&signer.header(), &claims)
 }
 
 /// The built program, everything that it answered, and everything that it must not say elsewhere.
@@ -81,6 +98,7 @@ impl Stage {
             ("the client secret", CLIENT_SECRET.to_owned()),
             ("the client secret, encoded", basic),
             ("the Twilio API key's secret", TWILIO_SECRET.to_owned()),
+            ("the Twilio API key, encoded", STANDARD.encode(format!("{API_KEY}:{TWILIO_SECRET}"))),
         ];
         Self { service, provider, browser, said: Vec::new(), secrets }
     }
@@ -94,19 +112,42 @@ impl Stage {
             url.replace(PUBLIC_URL, &listens)
         };
         let answer = self.browser.send(method, &url, headers).await;
+        self.keep(&url, answer)
+    }
+
+    /// Asks for a guest, with a ticket.
+    async fn come(&mut self, headers: &[(&str, &str)], cookie: bool, ticket: &str) -> Answer {
+        let signature = ticket.rsplit('.').next().unwrap().to_owned();
+        self.secrets.extend([("a ticket", ticket.to_owned()), ("its signature", signature)]);
+        let url = format!("http://{}/guest", self.service.public);
+        let body = json!({ "cookie": cookie, "ticket": ticket }).to_string();
+        let answer = self.browser.post_json(&url, headers, &body).await;
+        self.keep(&url, answer)
+    }
+
+    fn keep(&mut self, url: &str, answer: Answer) -> Answer {
         let mut due = Vec::new();
         for (name, value) in &self.browser.cookies {
-            let what = if name == "vestibule" { "a session cookie" } else { "a login cookie" };
+            let what = match name.as_str() {
+                "vestibule" => "a session cookie",
+                "vestibule-guest" => "a guest cookie",
+                _ => "a login cookie",
+            };
             self.secrets.push((what, value.clone()));
             if let Some((_, secret)) = value.split_once('.') {
                 self.secrets.push(("a session's secret", secret.to_owned()));
             }
         }
-        match Url::parse(&url).unwrap().path() {
-            "/token" if answer.status == StatusCode::OK => {
-                let token = answer.json()["token"].as_str().unwrap().to_owned();
+        match Url::parse(url).unwrap().path() {
+            "/token" | "/guest" if answer.body.contains(r#""token":"#) => {
+                let told = answer.json();
+                let token = told["token"].as_str().unwrap().to_owned();
                 let signature = token.rsplit('.').next().unwrap().to_owned();
                 due.extend([("a minted token", token), ("its signature", signature)]);
+                if let Some(secret) = told["lease_secret"].as_str() {
+                    let bare = secret.split_once('.').unwrap().1.to_owned();
+                    due.extend([("a lease secret", secret.to_owned()), ("its bare secret", bare)]);
+                }
             }
             "/login" | "/login/fake" if answer.status == StatusCode::SEE_OTHER => {
                 let away = Url::parse(&answer.location()).unwrap();
@@ -212,6 +253,51 @@ impl Stage {
         self.provider.register(Registered::Basic(CLIENT_SECRET));
     }
 
+    /// Comes as a guest, in every way, well and badly.
+    async fn visits(&mut self, name: &str) {
+        self.browser.cookies.clear();
+        let good = |kind: &str| ticket(&format!("{name}-{kind}"), &Signer::Es256);
+        let by_secret = good("secret");
+        let lent = self.come(&[], false, &by_secret).await;
+        let secret = lent.json()["lease_secret"].as_str().unwrap().to_owned();
+        let bearer = format!("Bearer {secret}");
+        let bearer = [("authorization", bearer.as_str())];
+        self.come(&bearer, false, &by_secret).await;
+        self.come(&[], true, &by_secret).await;
+        let forged = ticket(name, &Signer::Stranger(Box::new(Signer::Es256)));
+        self.come(&[], true, &forged).await;
+        self.come(&[], true, "canary-ticket-that-is-no-ticket").await;
+        assert_eq!(self.come(&[], true, &good("cookie")).await.status, StatusCode::CREATED);
+        let cookie = self.browser.cookies["vestibule-guest"].clone();
+        for accept in ["*/*", "text/html"] {
+            self.browser.accept = accept;
+            for headers in [&[][..], &bearer] {
+                self.ask(Method::POST, "/token", headers).await;
+                self.ask(Method::GET, "/session", headers).await;
+                self.ask(Method::GET, "/sessions", headers).await;
+                self.ask(Method::POST, "/logout", headers).await;
+            }
+            self.ask(Method::GET, "/", &[]).await;
+            self.ask(Method::POST, "/guest", &[("origin", "https://evil.example")]).await;
+            for path in [
+                format!("/guest?ticket={forged}"),
+                format!("/{cookie}"),
+                format!("/login/{secret}"),
+            ] {
+                self.ask(Method::POST, &path, &[]).await;
+                self.ask(Method::PUT, &path, &[]).await;
+            }
+        }
+        self.browser.accept = "*/*";
+        self.ask_operations().await;
+        // The one given back, the other ended by a login.
+        let gone = self.ask(Method::DELETE, "/guest", &bearer).await;
+        assert_eq!(gone.status, StatusCode::NO_CONTENT);
+        self.ask(Method::POST, "/token", &bearer).await;
+        self.sign_in().await;
+        assert!(!self.browser.cookies.contains_key("vestibule-guest"));
+    }
+
     async fn ask_every_route(&mut self, callback: &str) {
         for (method, url) in [
             (Method::GET, "/"),
@@ -292,6 +378,8 @@ async fn a_whole_life_leaves_no_secret_in_a_log_a_metric_an_error_a_page_or_a_ur
 
     stage.puts_secrets_where_they_do_not_belong(&callback, &token).await;
     stage.fails_to_sign_in_in_many_ways().await;
+
+    stage.visits("one").await;
 
     // An outage.
     stage.sign_in().await;

@@ -95,6 +95,31 @@ impl Visitor {
         self.exchange(request.header(ACCEPT, self.accept).body(form)).await
     }
 
+    /// POSTs JSON, as a script of a page of `self.origin` does.
+    pub async fn post_json(&mut self, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let request = self.client.post(url).header(ACCEPT, self.accept);
+        let mut request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
+        if let Some(origin) = &self.origin {
+            request = request.header(ORIGIN, origin);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.exchange(request).await
+    }
+
+    /// Presses the button of a form on a page of `self.origin`.
+    pub async fn press(&mut self, url: &str, fields: &[(&str, &str)]) -> Answer {
+        let form =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let mut request =
+            self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(origin) = &self.origin {
+            request = request.header(ORIGIN, origin);
+        }
+        self.exchange(request.header(ACCEPT, self.accept).body(form)).await
+    }
+
     async fn exchange(&mut self, mut request: RequestBuilder) -> Answer {
         if !self.cookies.is_empty() {
             let pairs: Vec<_> =
