@@ -13,9 +13,15 @@
 -- First comes what a holder waits for, then what was given back or has failed before, then what is ready to be idle.
 assert(#KEYS == 1 and #ARGV == 6, 'claim_guest_work.lua takes 1 key and 6 arguments')
 
+local ended_before = tonumber(redis.call('HGET', pool, 'q') or 0)
 local function give(guest)
-  local kept = redis.call('HMGET', at(guest), 'a', 'h', 'hu', 'j', 'e')
+  local kept = redis.call('HMGET', at(guest), 'a', 'h', 'hu', 'j', 'e', 's')
   local active, free_until = tonumber(kept[1] or 0), 0
+  if kept[2] and tonumber(kept[6]) < ended_before then
+    -- The guest may have been somebody else's since, in what was lost, and what it is in is theirs.
+    redis.call('HDEL', at(guest), 'h', 'hu')
+    kept[2] = false
+  end
   if active >= month_of(ms) then
     free_until = begins(active + 1)
   end
@@ -51,7 +57,6 @@ if repeated and redis.call('HGET', at(repeated), 'k') == ARGV[1] then
 end
 
 local month = month_of(ms)
-local ended_before = tonumber(redis.call('HGET', pool, 'q') or 0)
 for _, guest in ipairs(redis.call('ZRANGEBYSCORE', at('joins'), '-inf', ms, 'LIMIT', 0, 16)) do
   local lease = redis.call('HMGET', at(guest), 'e', 'g', 's', 'a')
   local till = held(guest)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vestibule::inside::store::{
-    FoundWork, Lent, PoolTerms, Purpose, UsedLease, WorkDone, WorkTerms,
+    EndedLease, FoundWork, GuestTask, Lent, PoolTerms, Purpose, UsedLease, WorkDone, WorkTerms,
 };
 
 use super::world::{MINUTE, TERMS, WORK, World, key, wait};
@@ -185,6 +185,25 @@ pub async fn a_stale_guest_on_its_way_when_a_doubt_came_waits_too(world: &mut Wo
     quarantine(world, &one).await;
     wait(world.lend("cid", &one).await);
     assert_eq!(world.pool().await.stale, 1);
+}
+
+pub async fn an_heir_of_a_lease_that_a_doubt_ended_inherits_nothing(world: &mut World) {
+    let lease = world.lent("ann", &TERMS).await;
+    let heir = super::super::identity("member");
+    assert_eq!(world.end_for(&key(&lease, "ann"), Some(&heir)).await, EndedLease::Now);
+    let before = world.work().await;
+    assert!(world.finish(&before, WorkDone::Failed { retry_after: MINUTE }).await);
+
+    let until = quarantine(world, &TERMS).await;
+    world.forward(MINUTE).await;
+
+    // In what was lost it may have become somebody else's, and in it are their conversations.
+    let work = world.work().await;
+    assert!(matches!(work.task, GuestTask::Scrub { heir: None, .. }), "{work:?}");
+    assert!(world.finish(&work, WorkDone::Clean).await);
+    world.forward_to(until).await;
+    assert!(world.do_all_work().await.contains(&1));
+    assert_eq!(world.lent("ben", &TERMS).await.guest, 1);
 }
 
 pub async fn guests_made_after_a_doubt_are_lent_when_it_is_over(world: &mut World) {

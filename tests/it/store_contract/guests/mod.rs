@@ -107,6 +107,7 @@ in_both_worlds! {
         a_scrub_that_a_doubt_overtakes_is_done_again,
         a_guest_put_aside_before_a_doubt_is_doubtful_too,
         a_stale_guest_on_its_way_when_a_doubt_came_waits_too,
+        an_heir_of_a_lease_that_a_doubt_ended_inherits_nothing,
         guests_made_after_a_doubt_are_lent_when_it_is_over,
         a_second_doubt_keeps_back_anew,
         nobody_hurries_to_look_through_guests_that_were_never_lent,

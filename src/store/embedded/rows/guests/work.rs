@@ -22,9 +22,10 @@ impl Rows<'_> {
         request: RequestId,
     ) -> Result<FoundWork, Trouble> {
         if let Some((number, ..)) = self.asked_before(&format!("claim {request}"))?
-            && let Some(guest) = self.guest(number)?.filter(|guest| guest.is_claimed_by(request))
+            && let Some(mut guest) =
+                self.guest(number)?.filter(|guest| guest.is_claimed_by(request))
         {
-            return self.work_on(&guest, request);
+            return self.work_on(&mut guest, request);
         }
         let pool = self.pool()?;
         let mut found = self.guest_to_join(&pool, millis(terms.hold))?;
@@ -176,10 +177,15 @@ impl Rows<'_> {
         }
         self.keep_guest(&guest)?;
         self.remember_asked(&format!("claim {request}"), (guest.number, 0, 0))?;
-        self.work_on(&guest, request)
+        self.work_on(&mut guest, request)
     }
 
-    fn work_on(&self, guest: &Guest, claim: RequestId) -> Result<FoundWork, Trouble> {
+    fn work_on(&mut self, guest: &mut Guest, claim: RequestId) -> Result<FoundWork, Trouble> {
+        if guest.heir.is_some() && guest.since < self.pool()?.ended_before {
+            // The guest may have been somebody else's since, in what was lost, and what it is in is theirs.
+            guest.heir = None;
+            self.keep_guest(guest)?;
+        }
         let is_active = guest.active >= month_of(self.ms());
         let free_until = is_active.then(|| Month::from_number(guest.active).ends());
         let task = if guest.claim.as_ref().is_some_and(|claim| claim.joins) {
