@@ -55,10 +55,10 @@ type StandingRow = (&'static str, &'static str, &'static str, &'static str);
 pub(super) type Denial = (u64, &'static str);
 /// When it is untouched again, µs; the request counted last.
 pub(super) type Limit = (u64, &'static str);
-/// The first guest that was never lent; the cool-down asked for last, ms; when the store was found to have lost writes, 0 for never, until
+/// The first guest that was never lent; the cool-down asked for last and the longest ever, ms; when the store was found to have lost writes, 0 for never, until
 /// when guests are kept back for it that are idle and that were lent, ms, and up to which guest also those that were never lent are
 /// doubtful; leases that began before this moment are over, ms; the stale guest that is scrubbed for the next visitor, 0 for none.
-type PoolRow = (u32, u64, (u64, u64, u64, u32), u64, u32);
+type PoolRow = (u32, (u64, u64), (u64, u64, u64, u32), u64, u32);
 /// How many guests are active in the month, and how many are idle that were last active in it.
 type MonthRow = (u32, u32);
 /// Digest of the holder's secret, empty for a guest that nobody has had; since, the lease's end, its last token's end, when it is ready, ms;

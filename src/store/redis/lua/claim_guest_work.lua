@@ -92,14 +92,17 @@ end
 
 local over = begins(month + 1)
 if over - ms <= tonumber(ARGV[4]) then
-  local from = math.max(ms, ARGV[5])
-  local looked = redis.call('ZRANGEBYSCORE', at('busy'), string.format('%.0f', from), '+inf', 'WITHSCORES', 'LIMIT', 0, 32)
+  -- What has ended by now is ready after the longest cool-down from now at the latest: what is lent lies beyond that, mostly.
+  local cooldowns = redis.call('HMGET', pool, 'cd', 'tc')
+  local last = ms + math.max(cooldowns[1] or 0, cooldowns[2] or 0)
+  local from = math.max(over + 1, ARGV[5])
+  local looked = redis.call('ZRANGEBYSCORE', at('busy'), from, last, 'WITHSCORES', 'LIMIT', 0, 32)
   for place = 1, #looked, 2 do
     local guest = looked[place]
-    local kept = redis.call('HMGET', at(guest), 'e', 'x', 'g', 'u', 'a')
-    local ended = kept[3] or ms >= tonumber(kept[1])
-    if ended and ms >= tonumber(kept[2]) and not kept[4] and tonumber(looked[place + 1]) > over and tonumber(kept[5]) == month
-      and not held(guest) then
+    local kept = redis.call('HMGET', at(guest), 'e', 'x', 'g', 'u', 'a', 's')
+    -- One that nobody has had is here for a doubt, and was looked at.
+    local ended = kept[1] and (kept[3] or ms >= tonumber(kept[1]) or tonumber(kept[6]) < ended_before)
+    if ended and ms >= tonumber(kept[2]) and not kept[4] and tonumber(kept[5]) == month and not held(guest) then
       return claim(guest)
     end
   end

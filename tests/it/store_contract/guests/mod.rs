@@ -96,6 +96,8 @@ in_both_worlds! {
         scrubbing_is_free_until_the_month_ends,
         guests_that_cool_into_the_next_month_are_scrubbed_before,
         looking_for_early_scrubs_goes_on_where_it_stopped,
+        looking_for_early_scrubs_passes_over_what_is_lent,
+        a_doubtful_guest_that_waits_over_the_months_end_stops_no_work,
         a_stale_guest_is_paid_once_for_scrub_and_lend,
         nobody_joins_in_a_month_in_which_its_guest_is_not_active,
     }

@@ -199,6 +199,38 @@ pub async fn looking_for_early_scrubs_goes_on_where_it_stopped(world: &mut World
     assert_eq!(world.claim(&early(from.as_millis())).await, FoundWork::Nothing);
 }
 
+pub async fn looking_for_early_scrubs_passes_over_what_is_lent(world: &mut World) {
+    before_months_end(world, MINUTE * 9).await;
+    let pool = PoolTerms { size: 100, first: Duration::from_millis(1), ..TERMS };
+    let last = world.lent("ann", &pool).await;
+    for _ in 0..40 {
+        world.lent("ben", &PoolTerms { first: MINUTE * 15, ..pool }).await;
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    // Nobody's, and ready before the month ends.
+    world.lent("cid", &PoolTerms { cooldown: MINUTE * 5, ..pool }).await;
+    world.forward(Duration::from_secs(1)).await;
+
+    assert_eq!(world.work().await.guest, last.guest);
+    assert_eq!(world.claim(&early(0)).await, FoundWork::Nothing, "at the first look");
+}
+
+pub async fn a_doubtful_guest_that_waits_over_the_months_end_stops_no_work(world: &mut World) {
+    world.idle(1).await;
+    let one = PoolTerms { size: 1, ..TERMS };
+    before_months_end(world, MINUTE * 38).await;
+    let until = world.quarantine_guests(&one).await.unwrap().value;
+    world.forward_to(until).await;
+    let work = world.work().await;
+    let until = world.quarantine_guests(&one).await.unwrap().value;
+    world.forward(MINUTE / 2).await;
+    assert!(world.finish(&work, WorkDone::Clean).await);
+
+    assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
+    world.forward_to(until).await;
+    assert_eq!(world.work().await.guest, 1);
+}
+
 pub async fn a_stale_guest_is_paid_once_for_scrub_and_lend(world: &mut World) {
     let terms = PoolTerms { size: 1, ..TERMS };
     world.lent("ann", &terms).await;

@@ -161,6 +161,7 @@ impl Rows<'_> {
         };
         self.keep_guest(&guest)?;
         pool.cooldown = millis(terms.cooldown);
+        pool.longest_cooldown = pool.longest_cooldown.max(pool.cooldown);
         self.keep_pool(&pool)?;
         self.remember_asked(name, (number, now, ends))?;
         Ok(Lent::Guest(guest.lease(ends)))

@@ -23,8 +23,9 @@ use orders::Waits;
 struct Pool {
     /// The first guest that was never lent.
     next: u32,
-    /// The cool-down asked for last, ms.
+    /// The cool-down asked for last, and the longest that ever was, ms.
     cooldown: u64,
+    longest_cooldown: u64,
     /// When the store was found to have lost writes, ms; 0 for never.
     doubted: u64,
     /// Until when guests that are idle, or were never lent, are kept back for it, ms.
@@ -77,16 +78,27 @@ struct Claim {
 impl Rows<'_> {
     fn pool(&self) -> Result<Pool, Trouble> {
         let row = self.pool.get(())?.map(|row| row.value());
-        let (next, cooldown, doubt, ended_before, wanted) =
-            row.unwrap_or((1, 0, (0, 0, 0, 0), 0, 0));
+        let (next, (cooldown, longest_cooldown), doubt, ended_before, wanted) =
+            row.unwrap_or((1, (0, 0), (0, 0, 0, 0), 0, 0));
         let (doubted, floor_idle, floor_lent, unsure) = doubt;
-        Ok(Pool { next, cooldown, doubted, floor_idle, floor_lent, unsure, ended_before, wanted })
+        Ok(Pool {
+            next,
+            cooldown,
+            longest_cooldown,
+            doubted,
+            floor_idle,
+            floor_lent,
+            unsure,
+            ended_before,
+            wanted,
+        })
     }
 
     fn keep_pool(&mut self, pool: &Pool) -> Result<(), Trouble> {
+        let cooldowns = (pool.cooldown, pool.longest_cooldown);
         let doubt = (pool.doubted, pool.floor_idle, pool.floor_lent, pool.unsure);
         self.written = true;
-        self.pool.insert((), (pool.next, pool.cooldown, doubt, pool.ended_before, pool.wanted))?;
+        self.pool.insert((), (pool.next, cooldowns, doubt, pool.ended_before, pool.wanted))?;
         Ok(())
     }
 

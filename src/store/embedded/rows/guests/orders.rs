@@ -46,8 +46,11 @@ impl Rows<'_> {
         to: u64,
         most: usize,
     ) -> Result<Vec<(u64, u32)>, Trouble> {
-        let rows = self.queues[queue as usize].range((from, 0)..=(to, u32::MAX))?;
         let mut places = Vec::new();
+        if from > to {
+            return Ok(places);
+        }
+        let rows = self.queues[queue as usize].range((from, 0)..=(to, u32::MAX))?;
         for row in rows.take(most) {
             places.push(row?.0.value());
         }

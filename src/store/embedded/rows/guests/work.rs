@@ -107,13 +107,14 @@ impl Rows<'_> {
         if over - now > millis(terms.early) {
             return Ok(Ok(None));
         }
-        let from = terms.from.as_millis().max(now + 1);
-        let looked_at = self.queued(Queue::Busy, from, u64::MAX, EARLY_LOOKS)?;
-        for (ready, number) in &looked_at {
+        // What has ended by now is ready after the longest cool-down from now at the latest: what is lent lies beyond that, mostly.
+        let from = terms.from.as_millis().max(over + 1);
+        let last = now.saturating_add(pool.longest_cooldown);
+        let looked_at = self.queued(Queue::Busy, from, last, EARLY_LOOKS)?;
+        for (_, number) in &looked_at {
             let guest = self.queued_guest(*number)?;
             let is_free = !guest.lives(now, pool) && guest.token_ends <= now && !guest.scrubbed;
-            let is_due = *ready > over && guest.active == month;
-            if is_free && is_due && guest.held_until(now).is_none() {
+            if is_free && guest.active == month && guest.held_until(now).is_none() {
                 return Ok(Ok(Some(guest)));
             }
         }
