@@ -113,28 +113,33 @@ end
 
 local kept = redis.call('HMGET', pool, 'd', 'fi', 'un', 'n')
 if kept[1] and ms >= tonumber(kept[2]) then
+  local unsure = math.min(kept[3] or 0, ARGV[3])
+  -- What costs nothing to lend comes first: the latest months.
+  local guest, last = find_aside(month, month + 1, 1, unsure)
   local idle = 0
-  for _, last in ipairs(redis.call('ZRANGE', at('months'), 0, -1)) do
-    local set = at('idle:' .. last)
-    local guest = redis.call('ZRANGEBYSCORE', set, '-inf', '(' .. kept[1], 'LIMIT', 0, 1)[1]
-    if guest then
-      redis.call('ZREM', set, guest)
-      redis.call('HSET', at(guest), 'a', last, 'b', kept[2])
-      return claim(guest)
+  if not guest then
+    for _, before in ipairs(redis.call('ZREVRANGE', at('months'), 0, -1)) do
+      local set = at('idle:' .. before)
+      guest, last = redis.call('ZRANGEBYSCORE', set, '-inf', '(' .. kept[1], 'LIMIT', 0, 1)[1], before
+      if guest then
+        redis.call('ZREM', set, guest)
+        break
+      end
+      idle = idle + redis.call('ZCARD', set)
     end
-    idle = idle + redis.call('ZCARD', set)
   end
-  local next_new, unsure = tonumber(kept[4] or 1), math.min(kept[3] or 0, ARGV[3])
-  local guest
-  if idle < 64 and next_new <= unsure then
-    redis.call('HSET', pool, 'n', next_new + 1)
-    guest = next_new
-  elseif idle < 64 then
-    guest = redis.call('ZRANGEBYSCORE', at('retired'), '-inf', unsure, 'LIMIT', 0, 1)[1]
+  if not guest and idle < 64 then
+    local next_new = tonumber(kept[4] or 1)
+    if next_new <= unsure then
+      redis.call('HSET', pool, 'n', next_new + 1)
+      guest, last = next_new, 0
+    else
+      guest, last = find_aside(0, month - 1, 1, unsure)
+    end
   end
   if guest then
     redis.call('ZREM', at('retired'), guest)
-    redis.call('HSET', at(guest), 'a', 0, 'b', kept[2])
+    redis.call('HSET', at(guest), 'a', last, 'b', kept[2])
     return claim(guest)
   end
 end

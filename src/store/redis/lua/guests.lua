@@ -42,3 +42,25 @@ end
 local function history()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 end
+
+-- What is put aside, since it is beyond the size, waits by the month in which it was active last, then by number. A month has room for
+-- all numbers.
+local NUMBERS = 4294967296
+
+-- A guest from the number `low` to `high` that is put aside, and the month in which it was active last: the latest from `first` to `last`.
+local function find_aside(first, last, low, high)
+  local retired = at('retired')
+  local before = (last + 1) * NUMBERS
+  while low <= high do
+    local found = redis.call('ZREVRANGEBYSCORE', retired, string.format('(%.0f', before), first * NUMBERS, 'WITHSCORES', 'LIMIT', 0, 1)
+    if not found[1] then
+      return nil
+    end
+    local month = math.floor(found[2] / NUMBERS)
+    local guest = redis.call('ZRANGEBYSCORE', retired, month * NUMBERS + low, month * NUMBERS + high, 'LIMIT', 0, 1)[1]
+    if guest then
+      return guest, month
+    end
+    before = month * NUMBERS
+  end
+end

@@ -14,7 +14,7 @@
 -- Returns {ms of the store's clock, 1, guest, ends ms, since ms}; {ms, 0, ms to wait} when there is none; {ms, 2, ms to wait} when there is one, and the
 -- budget does not allow it; {ms, 3} when the caller has to heed a doubt first.
 -- What is idle is kept by the month in which it was active last, by when it was seen clean. So the sets are as many as the months, and
--- each look is one at the first of a set, whatever the pool's size.
+-- each look is one at the first of a set, whatever the pool's size. What was put aside keeps its month too.
 assert(#KEYS == 1 and #ARGV == 9, 'lend_guest.lua takes 1 key and 9 arguments')
 
 local month = month_of(ms)
@@ -31,8 +31,8 @@ end
 local size, next_new = tonumber(ARGV[4]), tonumber(kept[3] or 1)
 local doubted, floor, unsure = kept[4] or 0, tonumber(kept[5] or 0), tonumber(kept[6] or 0)
 local looks = 64
--- The guest of the set that is idle longest. Those beyond the size are put aside for good.
-local function first_of(set)
+-- The guest of the month's set that is idle longest. Those beyond the size are put aside until it grows.
+local function first_of(set, last)
   while looks > 0 do
     local guest = redis.call('ZRANGEBYSCORE', set, doubted, '+inf', 'LIMIT', 0, 1)[1]
     if not guest or tonumber(guest) <= size then
@@ -40,7 +40,7 @@ local function first_of(set)
     end
     looks = looks - 1
     redis.call('ZREM', set, guest)
-    redis.call('ZADD', at('retired'), guest, guest)
+    redis.call('ZADD', at('retired'), last * NUMBERS + guest, guest)
   end
 end
 
@@ -48,11 +48,16 @@ end
 local active, set, guest
 for ahead = month + 1, month, -1 do
   set = at('idle:' .. ahead)
-  guest = first_of(set)
+  guest = first_of(set, ahead)
   active = ahead
   if guest then
     break
   end
+end
+if not guest and looks > 0 and ms >= floor then
+  -- One that was put aside before a doubt is as doubtful as one that was never lent.
+  guest, active = find_aside(month, month + 1, unsure + 1, size)
+  set = at('retired')
 end
 local costs = not guest
 if costs and ms >= floor then
@@ -61,8 +66,8 @@ if costs and ms >= floor then
       break
     end
     set = at('idle:' .. before)
-    guest = first_of(set)
     active = tonumber(before)
+    guest = first_of(set, active)
     if guest then
       break
     elseif redis.call('EXISTS', set) == 0 then
@@ -74,9 +79,8 @@ if costs and ms >= floor then
     if next_new <= size and next_new > unsure then
       guest = next_new
     else
-      -- One that was put aside before a doubt is as doubtful as one that was never lent.
+      guest, active = find_aside(0, month - 1, unsure + 1, size)
       set = at('retired')
-      guest = redis.call('ZRANGEBYSCORE', set, '(' .. unsure, size, 'LIMIT', 0, 1)[1]
     end
   end
 end

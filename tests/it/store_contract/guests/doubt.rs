@@ -206,6 +206,41 @@ pub async fn an_heir_of_a_lease_that_a_doubt_ended_inherits_nothing(world: &mut 
     assert_eq!(world.lent("ben", &TERMS).await.guest, 1);
 }
 
+pub async fn of_doubtful_guests_the_latest_months_are_seen_first(world: &mut World) {
+    world.idle(3).await;
+    let next = world.month_ends().await;
+    world.forward_to(next).await;
+    let lease = world.lent("ann", &FOUR).await;
+    assert_eq!(lease.guest, 1);
+    world.forward_to(lease.ends.plus(TERMS.cooldown)).await;
+    world.do_all_work().await;
+    let until = quarantine(world, &FOUR).await;
+    world.forward_to(until).await;
+
+    // It costs nothing to lend it.
+    let work = world.work().await;
+    assert_eq!(work.guest, 1);
+    assert!(world.finish(&work, WorkDone::Clean).await);
+    assert_eq!(world.lent("ben", &FOUR).await.guest, 1);
+    assert_eq!(world.pool().await.active, 1);
+}
+
+pub async fn what_is_put_aside_and_doubtful_keeps_its_month(world: &mut World) {
+    world.idle(3).await;
+    let one = PoolTerms { size: 1, ..TERMS };
+    world.lent("ann", &one).await;
+    wait(world.lend("ben", &one).await);
+    let until = quarantine(world, &FOUR).await;
+    world.forward_to(until).await;
+
+    world.do_all_work().await;
+    for _ in 0..3 {
+        world.lent("ben", &FOUR).await;
+    }
+
+    assert_eq!(world.pool().await.active, 3);
+}
+
 pub async fn guests_made_after_a_doubt_are_lent_when_it_is_over(world: &mut World) {
     let two = PoolTerms { size: 2, ..TERMS };
     world.heed_doubt(&two).await.unwrap();

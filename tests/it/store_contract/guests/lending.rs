@@ -185,10 +185,50 @@ pub async fn a_pool_that_grows_again_lends_what_was_put_aside(world: &mut World)
     let grown = PoolTerms { size: 3, ..TERMS };
     let guests = [world.lent("ben", &grown).await.guest, world.lent("cid", &grown).await.guest];
     wait(world.lend("dan", &grown).await);
-    let full = world.lent("dan", &TERMS).await.guest;
+    let full = [world.lent("dan", &TERMS).await.guest, world.lent("eve", &TERMS).await.guest];
 
-    assert_eq!((guests, full), ([2, 3], 5), "what is put aside comes after what was never lent");
-    assert_eq!(world.pool().await.retired, 1);
+    assert_eq!((guests, full), ([2, 3], [4, 5]), "what is paid for comes before what never was");
+    let pool = world.pool().await;
+    assert_eq!((pool.retired, pool.active), (0, 5), "nobody is counted twice");
+}
+
+pub async fn what_was_put_aside_comes_last_in_another_month(world: &mut World) {
+    world.idle(4).await;
+    let small = PoolTerms { size: 1, ..TERMS };
+    assert_eq!(world.lent("ann", &small).await.guest, 1);
+    wait(world.lend("ben", &small).await);
+    world.forward(TERMS.first + TERMS.cooldown).await;
+    world.do_all_work().await;
+    let next = world.month_ends().await;
+    world.forward_to(next).await;
+
+    let mut guests = Vec::new();
+    for _ in 0..5 {
+        guests.push(world.lent("ben", &PoolTerms { size: 5, ..TERMS }).await.guest);
+    }
+
+    assert_eq!(guests, [1, 5, 2, 3, 4]);
+    assert_eq!(world.pool().await.active, 5);
+}
+
+pub async fn two_sizes_at_once_count_nobody_twice(world: &mut World) {
+    let (small, large) = (PoolTerms { size: 1, ..TERMS }, PoolTerms { size: 3, ..TERMS });
+    world.idle(3).await;
+    world.lent("ann", &small).await;
+
+    // A budget that is used up lets through what is paid for, wherever it lies.
+    let large = PoolTerms { budget: Some(3), ..large };
+    for round in 0..3 {
+        wait(world.lend("ben", &small).await);
+        assert_eq!(world.pool().await.retired, 2, "round {round}");
+        let guests = [world.lent("ben", &large).await.guest, world.lent("cid", &large).await.guest];
+        assert_eq!(BTreeSet::from(guests), BTreeSet::from([2, 3]));
+        world.forward(TERMS.first + TERMS.cooldown).await;
+        world.do_all_work().await;
+        world.lent("ann", &small).await;
+    }
+
+    assert_eq!(world.pool().await.active, 3);
 }
 
 pub async fn many_beyond_the_size_are_put_aside_a_few_at_a_time(world: &mut World) {

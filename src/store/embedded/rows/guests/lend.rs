@@ -21,7 +21,8 @@ const MINUTE: u64 = 60_000;
 #[derive(Clone, Copy)]
 enum Candidate {
     Idle(Idle),
-    Retired(u32),
+    /// Put aside, and last active in this month.
+    Aside(u32, u32),
     New,
 }
 
@@ -77,6 +78,14 @@ impl Rows<'_> {
         if let Some(idle) = self.fitting_idle(month, pool.doubted, size, &mut looks)? {
             return Ok(Choice::Free(Candidate::Idle(idle)));
         }
+        // One that was put aside before a doubt is as doubtful as one that was never lent.
+        let sure = pool.unsure + 1..=size;
+        if looks > 0
+            && now >= pool.floor_idle
+            && let Some((last, number)) = self.find_aside(month..=month + 1, sure.clone())?
+        {
+            return Ok(Choice::Free(Candidate::Aside(last, number)));
+        }
         let mut from = 0;
         while now >= pool.floor_idle
             && let Some(before) = self.first_idle_month(from)?.filter(|before| *before < month)
@@ -95,12 +104,9 @@ impl Rows<'_> {
         if pool.next <= size && pool.next > pool.unsure {
             return Ok(Choice::Costly(Candidate::New));
         }
-        // One that was put aside before a doubt is as doubtful as one that was never lent.
-        let retired = self.first_of(Queue::Retired, u64::from(pool.unsure) + 1)?;
-        Ok(match retired.filter(|(_, number)| *number <= size) {
-            Some((_, number)) => Choice::Costly(Candidate::Retired(number)),
-            None => Choice::None,
-        })
+        let aside = self.find_aside(0..=month - 1, sure)?;
+        Ok(aside
+            .map_or(Choice::None, |(last, number)| Choice::Costly(Candidate::Aside(last, number))))
     }
 
     /// As [`Rows::first_idle`], but of the guests within the size: those beyond it are put aside.
@@ -119,7 +125,7 @@ impl Rows<'_> {
             }
             *looks -= 1;
             self.take_idle(idle)?;
-            self.enqueue(Queue::Retired, idle.number.into(), idle.number)?;
+            self.enqueue(Queue::Retired, idle.month.into(), idle.number)?;
         }
         Ok(None)
     }
@@ -136,9 +142,9 @@ impl Rows<'_> {
                 self.take_idle(idle)?;
                 (idle.number, idle.month)
             }
-            Candidate::Retired(number) => {
-                self.unqueue(Queue::Retired, number.into(), number)?;
-                (number, 0)
+            Candidate::Aside(last, number) => {
+                self.unqueue(Queue::Retired, last.into(), number)?;
+                (number, last)
             }
             Candidate::New => {
                 pool.next += 1;

@@ -1,5 +1,7 @@
 //! The orders in which guests wait: those that are idle, and the queues.
 
+use std::ops::RangeInclusive;
+
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::super::Rows;
@@ -117,6 +119,34 @@ impl Rows<'_> {
         let mut rows = self.idle.range((from, 0, 0)..)?;
         let Some(row) = rows.next() else { return Ok(None) };
         Ok(Some(row?.0.value().0))
+    }
+
+    /// The last month before `before` in which idle guests were last active.
+    pub(super) fn last_idle_month(&self, before: u32) -> Result<Option<u32>, Trouble> {
+        let mut rows = self.idle.range(..(before, 0, 0))?;
+        let Some(row) = rows.next_back() else { return Ok(None) };
+        Ok(Some(row?.0.value().0))
+    }
+
+    /// A guest with one of these numbers that is put aside, and the month in which it was active last: the latest of `months`.
+    pub(super) fn find_aside(
+        &self,
+        months: RangeInclusive<u32>,
+        numbers: RangeInclusive<u32>,
+    ) -> Result<Option<(u32, u32)>, Trouble> {
+        let retired = &self.queues[Queue::Retired as usize];
+        let first = u64::from(*months.start());
+        let mut before = u64::from(*months.end()) + 1;
+        while first < before && !numbers.is_empty() {
+            let Some(row) = retired.range((first, 0)..(before, 0))?.next_back() else { break };
+            before = row?.0.value().0;
+            let places = (before, *numbers.start())..=(before, *numbers.end());
+            if let Some(row) = retired.range(places)?.next() {
+                let (month, number) = row?.0.value();
+                return Ok(Some((u32::try_from(month).unwrap_or(u32::MAX), number)));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn idle_guests(&self) -> Result<u64, Trouble> {

@@ -129,34 +129,36 @@ impl Rows<'_> {
         if pool.doubted == 0 || self.ms() < pool.floor_idle {
             return Ok(None);
         }
-        let ready = pool.floor_idle;
-        let mut from = 0;
-        while let Some(month) = self.first_idle_month(from)? {
+        let (month, ready) = (month_of(self.ms()), pool.floor_idle);
+        let doubtful = |(active, number)| Guest { number, active, ready, ..Guest::default() };
+        let unsure = 1..=pool.unsure.min(size);
+        // What costs nothing to lend comes first: the latest months.
+        if let Some(aside) = self.find_aside(month..=month + 1, unsure.clone())? {
+            self.unqueue(Queue::Retired, aside.0.into(), aside.1)?;
+            return Ok(Some(doubtful(aside)));
+        }
+        let mut before = u32::MAX;
+        while let Some(month) = self.last_idle_month(before)? {
             let idle = self.first_idle(month, 0)?.filter(|idle| idle.since < pool.doubted);
             if let Some(idle) = idle {
                 self.take_idle(idle)?;
-                let (number, active) = (idle.number, idle.month);
-                return Ok(Some(Guest { number, ready, active, ..Guest::default() }));
+                return Ok(Some(doubtful((idle.month, idle.number))));
             }
-            from = month + 1;
+            before = month;
         }
         if self.idle_guests()? >= ENOUGH_IDLE {
             return Ok(None);
         }
-        let last = pool.unsure.min(size);
-        let number = if pool.next <= last {
+        if pool.next <= *unsure.end() {
             pool.next += 1;
             self.keep_pool(&pool)?;
-            pool.next - 1
-        } else if let Some((_, number)) = self.first_of(Queue::Retired, 0)?
-            && number <= last
-        {
-            self.unqueue(Queue::Retired, number.into(), number)?;
-            number
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(Guest { number, ready, ..Guest::default() }))
+            return Ok(Some(doubtful((0, pool.next - 1))));
+        }
+        let aside = self.find_aside(0..=month - 1, unsure)?;
+        if let Some((last, number)) = aside {
+            self.unqueue(Queue::Retired, last.into(), number)?;
+        }
+        Ok(aside.map(doubtful))
     }
 
     fn give_out(
