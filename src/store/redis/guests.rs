@@ -56,6 +56,7 @@ impl Redis {
             let call = call.arg(&*self.birth()).arg(terms.size).text(Maybe(terms.budget));
             let call = call.arg(millis(first)).arg(millis(terms.cooldown));
             let call = call.arg(u8::from(terms.joins)).arg(millis(Store::TOMBSTONE));
+            let call = call.arg(millis(WorkTerms::WORTHWHILE));
             let mut answer = call.run(&self.link).await?;
             let lent = match answer.number()? {
                 0 => Lent::Exhausted { after: answer.millis()? },
@@ -177,7 +178,7 @@ impl Redis {
             WorkDone::Joined => ("joined", Duration::ZERO),
             WorkDone::Inherited => ("inherited", Duration::ZERO),
             WorkDone::Clean => ("clean", Duration::ZERO),
-            WorkDone::Dirty => ("dirty", Duration::ZERO),
+            WorkDone::Dirty => ("dirty", WorkTerms::PATIENCE),
             WorkDone::Failed { retry_after } => ("failed", retry_after),
         };
         let call = call.arg(work.guest).text(work.claim).arg(outcome).arg(millis(pause));

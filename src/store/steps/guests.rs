@@ -149,6 +149,16 @@ pub struct WorkTerms {
     pub from: Timestamp,
 }
 
+impl WorkTerms {
+    /// How much time has to be left in a month for a guest to be paid for in it: in the last 15 seconds nothing is written any more, and
+    /// somebody has to take the work.
+    pub const WORTHWHILE: Duration = Duration::from_secs(20);
+
+    /// When to try again what was found dirty in a month in which it is active, when writing is free: by then either there is time for it,
+    /// or the month is over.
+    pub const PATIENCE: Duration = Duration::from_mins(1);
+}
+
 /// Something to be done at Twilio about a guest, by one process at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestWork {
@@ -209,7 +219,8 @@ pub enum WorkDone {
     Inherited,
     /// It was seen to be in nothing, by reads that began after the claim.
     Clean,
-    /// It is in something, and taking it out would have cost: it waits until the pool needs a guest that is not active yet.
+    /// It is in something, and taking it out would have cost: it waits until the pool needs a guest that is not active yet. One that is
+    /// active, for it was too late to write, is given out again in a minute.
     Dirty,
     /// Twilio did not answer as it should; the work is given out again after a while.
     Failed {

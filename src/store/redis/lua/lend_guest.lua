@@ -10,12 +10,13 @@
 --       7 [int]    cool-down, ms
 --       8 [string] 1 when the guest is to be taken into conversations
 --       9 [int]    how long a repeat may come, ms
+--      10 [int]    how much of a month has to be left for a stale guest to be paid for in it, ms
 --
 -- Returns {ms of the store's clock, 1, guest, ends ms, since ms}; {ms, 0, ms to wait} when there is none; {ms, 2, ms to wait} when there is one, and the
 -- budget does not allow it; {ms, 3} when the caller has to heed a doubt first.
 -- What is idle is kept by the month in which it was active last, by when it was seen clean. So the sets are as many as the months, and
 -- each look is one at the first of a set, whatever the pool's size. What was put aside keeps its month too.
-assert(#KEYS == 1 and #ARGV == 9, 'lend_guest.lua takes 1 key and 9 arguments')
+assert(#KEYS == 1 and #ARGV == 10, 'lend_guest.lua takes 1 key and 10 arguments')
 
 local month = month_of(ms)
 local kept = redis.call('HMGET', pool, 'b', 'id', 'n', 'd', 'fi', 'un', 'w', 'cd', 'a' .. month)
@@ -110,15 +111,10 @@ end
 if looks == 0 then
   return {ms, 0, 1000}
 end
+local over = begins(month + 1)
 if not guest and ms >= floor then
-  local stale
-  for _, waiting in ipairs(redis.call('ZRANGE', at('stale'), 0, 63)) do
-    if tonumber(waiting) <= size then
-      stale = waiting
-      break
-    end
-  end
-  if stale and not kept[7] and not over_budget then
+  local stale = redis.call('ZRANGEBYSCORE', at('stale'), '-inf', size, 'LIMIT', 0, 1)[1]
+  if stale and not kept[7] and not over_budget and over - ms >= tonumber(ARGV[10]) then
     -- Taking it out of what it is in costs the month that lending it costs, so that one price covers both.
     redis.call('ZREM', at('stale'), stale)
     redis.call('HSET', at(stale), 'a', count(0, month, month), 'b', ms)
@@ -146,7 +142,7 @@ if ms < floor then
   no_later_than(floor)
 end
 if guest then
-  no_later_than(begins(month + 1))
-  return {ms, 2, wait}
+  no_later_than(over)
+  return {ms, over_budget and 2 or 0, wait}
 end
 return {ms, 0, wait or 60000}

@@ -162,8 +162,9 @@ pub async fn a_guest_put_aside_before_a_doubt_is_doubtful_too(world: &mut World)
 
 pub async fn a_stale_guest_on_its_way_when_a_doubt_came_waits_too(world: &mut World) {
     let one = PoolTerms { size: 1, ..TERMS };
-    let lease = world.lent("ann", &one).await;
-    world.forward_to(lease.ends.plus(TERMS.cooldown)).await;
+    world.lent("ann", &one).await;
+    let end = world.month_ends().await;
+    world.forward_to(end).await;
     let work = world.work().await;
     assert!(world.finish(&work, WorkDone::Dirty).await);
     wait(world.lend("ben", &one).await);
@@ -179,7 +180,8 @@ pub async fn a_stale_guest_on_its_way_when_a_doubt_came_waits_too(world: &mut Wo
     assert_eq!(world.do_all_work().await, [1]);
     assert_eq!(world.lent("ben", &one).await.guest, 1);
     // One that is stale still is kept back as well.
-    world.forward(TERMS.first + TERMS.cooldown).await;
+    let end = world.month_ends().await;
+    world.forward_to(end).await;
     let work = world.work().await;
     assert!(world.finish(&work, WorkDone::Dirty).await);
     quarantine(world, &one).await;

@@ -10,6 +10,7 @@ mod losses;
 mod model;
 mod months;
 mod optimum;
+mod stale;
 mod work;
 mod world;
 
@@ -52,9 +53,16 @@ in_both_worlds! {
         what_was_put_aside_comes_last_in_another_month,
         two_sizes_at_once_count_nobody_twice,
         many_beyond_the_size_are_put_aside_a_few_at_a_time,
+    }
+    stale {
         a_stale_guest_is_scrubbed_when_nothing_else_is_left,
         a_stale_guest_waits_for_a_budget,
         a_stale_guest_beyond_the_size_is_left_alone,
+        stale_guests_beyond_the_size_hide_none_within_it,
+        nobody_is_paid_for_when_the_month_is_all_but_over,
+        what_was_paid_for_and_not_scrubbed_is_paid_once_a_month,
+        a_dirty_guest_that_is_paid_for_is_scrubbed_again,
+        a_stale_guest_that_fails_holds_up_no_other,
     }
     leases {
         the_first_use_confirms_a_lease,

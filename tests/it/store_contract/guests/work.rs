@@ -222,7 +222,8 @@ pub async fn a_dirty_guest_is_stale_once_nothing_of_it_is_alive(world: &mut Worl
     let early = world.work().await;
     assert!(world.finish(&early, WorkDone::Dirty).await);
     assert_eq!(world.pool().await.stale, 0, "its token lives: it is looked at again");
-    world.forward_to(lease.ends.plus(TERMS.cooldown)).await;
+    let end = world.month_ends().await;
+    world.forward_to(end).await;
     let late = world.work().await;
     assert!(world.finish(&late, WorkDone::Dirty).await);
 
@@ -289,14 +290,16 @@ pub async fn the_pool_tells_where_its_guests_are(world: &mut World) {
     assert_eq!((pool.lent, pool.cooling, pool.scrubbing, pool.joining), (0, 4, 0, 0));
     world.forward(TERMS.cooldown).await;
     let work = world.work().await;
-    world.finish(&work, WorkDone::Dirty).await;
+    world.finish(&work, WorkDone::Failed { retry_after: MINUTE }).await;
     world.do_all_work().await;
     let pool = world.pool().await;
-    assert_eq!((pool.stale, pool.warm, pool.cooling, pool.lent), (1, 5, 0, 0));
+    assert_eq!((pool.scrubbing, pool.warm, pool.cooling, pool.lent), (1, 5, 0, 0));
     let next = world.month_ends().await;
     world.forward_to(next).await;
+    let work = world.work().await;
+    world.finish(&work, WorkDone::Dirty).await;
     let pool = world.pool().await;
-    assert_eq!((pool.warm, pool.cold, pool.active, pool.made), (0, 5, 0, 6));
+    assert_eq!((pool.warm, pool.cold, pool.active, pool.made, pool.stale), (0, 5, 0, 6, 1));
     assert_eq!(pool.month.number(), month.number() + 1);
     wait(world.lend("ann", &PoolTerms { size: 0, ..TERMS }).await);
     let pool = world.pool().await;

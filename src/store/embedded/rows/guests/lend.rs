@@ -7,7 +7,7 @@ use super::orders::{Idle, Queue, Waits};
 use super::{Guest, Pool, end_of, lease, month_of};
 use crate::ids::{Digest, RequestId};
 use crate::store::embedded::writer::Trouble;
-use crate::store::steps::{Lent, PoolTerms, millis};
+use crate::store::steps::{Lent, PoolTerms, WorkTerms, millis};
 
 /// How many guests beyond the size are put aside in one step.
 const LOOKS: u32 = 64;
@@ -52,15 +52,22 @@ impl Rows<'_> {
         let now = self.ms();
         let active = self.month(month_of(now))?.0;
         let may_cost = terms.budget.is_none_or(|budget| active < budget);
+        let over = end_of(month_of(now));
+        let is_worthwhile = over - now >= millis(WorkTerms::WORTHWHILE);
         match self.choose(&pool, terms.size)? {
             Choice::Free(candidate) => self.lend(pool, candidate, (id, &name), terms),
             Choice::Costly(candidate) if may_cost => self.lend(pool, candidate, (id, &name), terms),
             Choice::Costly(_) => self.budget_reached(),
             Choice::LookAgain => Ok(Lent::Exhausted { after: Duration::from_millis(MOMENT) }),
             Choice::None => match self.first_stale(&pool, terms.size)? {
-                Some((since, number)) if may_cost => {
-                    self.want(&mut pool, since, number)?;
+                Some(number) if may_cost && is_worthwhile => {
+                    self.want(&mut pool, number)?;
                     Ok(Lent::Exhausted { after: Duration::from_millis(SCRUB) })
+                }
+                Some(_) if may_cost => {
+                    let until =
+                        self.first_return()?.unwrap_or(u64::MAX).min(over).max(now + MOMENT);
+                    Ok(Lent::Exhausted { after: Duration::from_millis(until - now) })
                 }
                 Some(_) => self.budget_reached(),
                 None => {
@@ -174,18 +181,18 @@ impl Rows<'_> {
     }
 
     /// The stale guest to be scrubbed for the next visitor, unless one is already.
-    fn first_stale(&self, pool: &Pool, size: u32) -> Result<Option<(u64, u32)>, Trouble> {
+    fn first_stale(&self, pool: &Pool, size: u32) -> Result<Option<u32>, Trouble> {
         if pool.wanted != 0 || self.ms() < pool.floor_idle {
             return Ok(None);
         }
-        let stale = self.queued(Queue::Stale, 0, u64::MAX, LOOKS as usize)?;
-        Ok(stale.into_iter().find(|(_, number)| *number <= size))
+        let first = self.first_of(Queue::Stale, 0)?;
+        Ok(first.map(|(_, number)| number).filter(|number| *number <= size))
     }
 
     /// Has a stale guest scrubbed: taking it out of what it is in costs the month that lending it will, so that one price covers both.
-    fn want(&mut self, pool: &mut Pool, since: u64, number: u32) -> Result<(), Trouble> {
+    fn want(&mut self, pool: &mut Pool, number: u32) -> Result<(), Trouble> {
         let now = self.ms();
-        self.unqueue(Queue::Stale, since, number)?;
+        self.unqueue(Queue::Stale, number.into(), number)?;
         let guest = Guest {
             number,
             ready: now,

@@ -215,6 +215,7 @@ impl Rows<'_> {
             WorkDone::Inherited => guest.heir = None,
             WorkDone::Joined => guest.end_claim(self.ms(), None),
             WorkDone::Failed { retry_after } => {
+                self.make_way(number)?;
                 let again = self.ms().saturating_add(millis(retry_after));
                 guest.end_claim(self.ms(), Some(again));
             }
@@ -226,7 +227,8 @@ impl Rows<'_> {
     }
 
     fn end_scrub(&mut self, mut guest: Guest, done: WorkDone) -> Result<bool, Trouble> {
-        let mut pool = self.pool()?;
+        self.make_way(guest.number)?;
+        let pool = self.pool()?;
         let (now, ready) = (self.ms(), guest.ready.max(pool.floor_for(&guest)));
         let claimed_at = guest.claim.take().map_or(0, |claim| claim.at);
         // What was read before it was ready may have changed while a token lived.
@@ -236,17 +238,29 @@ impl Rows<'_> {
             self.keep_guest(&guest)?;
             return Ok(true);
         }
-        self.drop_guest(&guest)?;
-        if pool.wanted == guest.number {
-            pool.wanted = 0;
-            self.keep_pool(&pool)?;
+        if done == WorkDone::Dirty && guest.active >= month_of(now) {
+            // It is paid for until the month is over, and so not stale yet.
+            guest.waits.work = Some(now.saturating_add(millis(WorkTerms::PATIENCE)));
+            self.keep_guest(&guest)?;
+            return Ok(true);
         }
+        self.drop_guest(&guest)?;
         if done == WorkDone::Dirty {
-            self.enqueue(Queue::Stale, now, guest.number)?;
+            self.enqueue(Queue::Stale, guest.number.into(), guest.number)?;
         } else {
             self.make_idle(Idle { month: guest.active, since: now, number: guest.number })?;
         }
         Ok(true)
+    }
+
+    /// Another stale guest may be scrubbed for the next visitor: this one is, or its turn comes again.
+    fn make_way(&mut self, number: u32) -> Result<(), Trouble> {
+        let mut pool = self.pool()?;
+        if pool.wanted == number {
+            pool.wanted = 0;
+            self.keep_pool(&pool)?;
+        }
+        Ok(())
     }
 }
 
