@@ -150,6 +150,7 @@ impl Redis {
         let call = self.pool_call(&self.scripts.claim_guest_work).text(request);
         let call = call.arg(millis(terms.hold)).arg(terms.size).arg(millis(terms.early));
         let call = call.arg(terms.from.as_millis()).arg(millis(Store::TOMBSTONE));
+        let call = call.arg(millis(WorkTerms::SPARE));
         let mut answer = call.run(&self.link).await?;
         let found = match answer.number()? {
             0 => FoundWork::Nothing,

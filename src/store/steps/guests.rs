@@ -150,8 +150,11 @@ pub struct WorkTerms {
 }
 
 impl WorkTerms {
-    /// How much time has to be left in a month for a guest to be paid for in it: in the last 15 seconds nothing is written any more, and
-    /// somebody has to take the work.
+    /// How long before writing is free no more, or for nobody, a worker begins no write any more: each takes a while to arrive.
+    pub const SPARE: Duration = Duration::from_secs(15);
+
+    /// How much time has to be left in a month for a guest to be paid for in it: [`WorkTerms::SPARE`], and a while until somebody has
+    /// taken the work.
     pub const WORTHWHILE: Duration = Duration::from_secs(20);
 
     /// When to try again what was found dirty in a month in which it is active, when writing is free: by then either there is time for it,
@@ -250,7 +253,7 @@ pub struct PoolState {
     pub retired: u32,
     /// Idle ones that have to be seen clean again, since the store lost writes.
     pub doubtful: u32,
-    /// Waiting to be taken into the guests' conversations.
+    /// Waiting to be taken into the guests' conversations; also when the lease is over, as long as the holder may come back.
     pub joining: u32,
     /// Active this month.
     pub active: u32,

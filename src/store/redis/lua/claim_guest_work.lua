@@ -7,11 +7,13 @@
 --       4 [int]    how long before the month's end guests are scrubbed early, ms
 --       5 [int]    from when on to look for those, ms
 --       6 [int]    how long a repeat may come, ms
+--       7 [int]    how long before writing is free no more a worker begins none, ms
 --
 -- Returns {ms of the store's clock, 1, guest, j to join or s to scrub, until when writing is free ms or 0, until when for
 -- the heir ms, heir or nil}; {ms, 2, from ms} when there may be more to look at; {ms, 0} when there is nothing to do.
--- First comes what a holder waits for, then what was given back or has failed before, then what is ready to be idle.
-assert(#KEYS == 1 and #ARGV == 6, 'claim_guest_work.lua takes 1 key and 6 arguments')
+-- What a holder waits for, what was given back or has failed before, and what is ready to be idle: first comes what has been due longest,
+-- so that whatever fails again and again keeps nothing else from its turn.
+assert(#KEYS == 1 and #ARGV == 7, 'claim_guest_work.lua takes 1 key and 7 arguments')
 
 local ended_before = tonumber(redis.call('HGET', pool, 'q') or 0)
 local function give(guest)
@@ -39,6 +41,7 @@ local function claim(guest, joins)
   else
     redis.call('HSET', record, 'u', '1')
     redis.call('HDEL', record, 'j')
+    redis.call('ZREM', at('joins'), guest)
     redis.call('ZADD', at('work'), ms + ARGV[2], guest)
   end
   redis.call('SET', at('claim:' .. ARGV[1]), guest, 'PX', ARGV[6])
@@ -57,36 +60,56 @@ if repeated and redis.call('HGET', at(repeated), 'k') == ARGV[1] then
 end
 
 local month = month_of(ms)
-for _, guest in ipairs(redis.call('ZRANGEBYSCORE', at('joins'), '-inf', ms, 'LIMIT', 0, 16)) do
-  local lease = redis.call('HMGET', at(guest), 'e', 'g', 's', 'a')
-  local till = held(guest)
-  if not lease[1] or lease[2] or ms >= tonumber(lease[1]) or tonumber(lease[3]) < ended_before then
+-- What each queue does with a guest that is due in it; answers whether it is to be worked on.
+local is_due = {}
+function is_due.joins(guest, till)
+  local kept = redis.call('HMGET', at(guest), 'e', 'g', 's', 'a', 'b', 'u')
+  local ends, active, ready = tonumber(kept[1]), tonumber(kept[4]), tonumber(kept[5])
+  if not ends or kept[2] or kept[6] or ms >= ready or tonumber(kept[3]) < ended_before then
     redis.call('ZREM', at('joins'), guest)
-  elseif till then
-    redis.call('ZADD', at('joins'), till, guest)
-  elseif tonumber(lease[4]) < month then
-    -- Its holder's next token makes it active. Without one, the write would.
-    redis.call('ZADD', at('joins'), ms + ARGV[2], guest)
-  else
-    return claim(guest, true)
+    return false
   end
+  local again = till
+  if not till and ms >= ends then
+    -- Until it is scrubbed its holder may come back for it, and for its conversations.
+    again = ready
+  elseif not till and active < month then
+    -- Its holder's next token makes it active. Without one, the write would.
+    again = ms + ARGV[2]
+  elseif not till then
+    local last = math.min(begins(active + 1), ends)
+    again = last - ms < tonumber(ARGV[7]) and last
+  end
+  if again then
+    redis.call('ZADD', at('joins'), again, guest)
+  end
+  return not again
 end
-for _, guest in ipairs(redis.call('ZRANGEBYSCORE', at('work'), '-inf', ms, 'LIMIT', 0, 16)) do
-  local till = held(guest)
+function is_due.work(guest, till)
   if till then
     redis.call('ZADD', at('work'), till, guest)
-  else
-    return claim(guest)
   end
+  return not till
 end
-for _, guest in ipairs(redis.call('ZRANGEBYSCORE', at('busy'), '-inf', ms, 'LIMIT', 0, 16)) do
-  local till = held(guest)
+function is_due.busy(guest, till)
   redis.call('ZREM', at('busy'), guest)
   redis.call('ZREM', at('joins'), guest)
-  if till then
-    redis.call('ZADD', at('work'), till, guest)
-  else
-    return claim(guest)
+  return is_due.work(guest, till)
+end
+
+local waiting = {}
+for _, queue in ipairs({'joins', 'work', 'busy'}) do
+  local due = redis.call('ZRANGEBYSCORE', at(queue), '-inf', ms, 'WITHSCORES', 'LIMIT', 0, 16)
+  for place = 1, #due, 2 do
+    waiting[#waiting + 1] = {queue = queue, guest = due[place], since = tonumber(due[place + 1]), place = #waiting}
+  end
+end
+table.sort(waiting, function(one, other)
+  return one.since < other.since or one.since == other.since and one.place < other.place
+end)
+for _, one in ipairs(waiting) do
+  if is_due[one.queue](one.guest, held(one.guest)) then
+    return claim(one.guest, one.queue == 'joins')
   end
 end
 

@@ -13,7 +13,7 @@
 assert(#KEYS == 2 and #ARGV == 4, 'finish_guest_work.lua takes 2 keys and 4 arguments')
 
 local guest = ARGV[1]
-local kept = redis.call('HMGET', KEYS[2], 'k', 'q', 'b', 'i', 's', 'h', 'a', 'j', 'e', 'g')
+local kept = redis.call('HMGET', KEYS[2], 'k', 'q', 'b', 'i', 's', 'h', 'a', 'j')
 if kept[1] ~= ARGV[2] then
   return {ms, 0}
 end
@@ -27,23 +27,20 @@ local function make_way()
     redis.call('HDEL', pool, 'w')
   end
 end
-if ARGV[3] == 'failed' then
-  make_way()
+if ARGV[3] == 'failed' or ARGV[3] == 'joined' then
   redis.call('HDEL', KEYS[2], 'k', 'w', 'q', 'j')
   if not kept[8] then
+    make_way()
     redis.call('ZADD', at('work'), ms + ARGV[4], guest)
-  elseif kept[10] then
-    -- Given back meanwhile, it has waited for this worker.
-    redis.call('ZADD', at('work'), ms, guest)
-  else
+    return {ms, 1}
+  end
+  if ARGV[3] == 'joined' then
+    redis.call('ZREM', at('joins'), guest)
+  elseif redis.call('ZSCORE', at('joins'), guest) then
     redis.call('ZADD', at('joins'), ms + ARGV[4], guest)
   end
-  return {ms, 1}
-end
-if ARGV[3] == 'joined' then
-  redis.call('HDEL', KEYS[2], 'k', 'w', 'q', 'j')
-  redis.call('ZREM', at('joins'), guest)
   if redis.call('ZSCORE', at('work'), guest) then
+    -- Given back meanwhile, or ready, it has waited for this worker.
     redis.call('ZADD', at('work'), ms, guest)
   end
   return {ms, 1}

@@ -90,5 +90,9 @@ if #changes > 0 then
   if ends ~= tonumber(kept[3]) then
     redis.call('ZADD', at('busy'), ends + ARGV[10], ARGV[4])
   end
+  if not lives and redis.call('ZSCORE', at('joins'), ARGV[4]) then
+    -- What its lease was too short for.
+    redis.call('ZADD', at('joins'), ms, ARGV[4])
+  end
 end
 return {ms, 1, since, ends, token}

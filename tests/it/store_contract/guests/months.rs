@@ -137,6 +137,7 @@ pub async fn scrubbing_is_free_until_the_month_ends(world: &mut World) {
 
     // One whose last token lives on into the next month is active in that as well.
     let end = before_months_end(world, MINUTE * 4).await;
+    world.do_all_work().await;
     let lease = world.lent("ben", &TERMS).await;
     assert!(world.end(&key(&lease, "ben")).await);
     let after = Month::from_number(Month::of(end).number()).ends();

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use vestibule::inside::RequestId;
 use vestibule::inside::store::{
-    EndedLease, FoundWork, GuestTask, GuestWork, Lease, PoolState, PoolTerms, WorkDone,
+    EndedLease, FoundWork, GuestTask, GuestWork, Lease, PoolState, PoolTerms, Purpose, WorkDone,
 };
+use vestibule::inside::{RequestId, Timestamp};
 
 use super::super::{all_at_once, identity};
 use super::world::{MINUTE, TERMS, WORK, World, key, wait};
@@ -96,14 +96,98 @@ pub async fn nobody_joins_when_the_lease_is_over(world: &mut World) {
     world.forward_to(lease.ends).await;
     assert!(matches!(world.work().await.task, GuestTask::Scrub { .. }), "the first one's again");
     assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
+    world.forward_to(lease.ends.plus(TERMS.cooldown)).await;
+    world.do_all_work().await;
     assert_eq!(world.pool().await.joining, 0);
     // Also one whose join was under way when its lease ended.
     let lease = world.lent("cid", &JOINING).await;
     let join = world.work().await;
     world.finish(&join, WorkDone::Failed { retry_after: TERMS.first }).await;
-    world.forward_to(lease.ends.plus(TERMS.first)).await;
-    world.do_all_work().await;
+    world.forward_to(lease.ends.plus(TERMS.cooldown)).await;
+    assert!(matches!(world.work().await.task, GuestTask::Scrub { .. }));
+    assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
     assert_eq!(world.pool().await.joining, 0);
+}
+
+pub async fn who_comes_back_joins_what_it_had_not_joined(world: &mut World) {
+    let lease = world.lent("ann", &JOINING).await;
+    let key = key(&lease, "ann");
+    world.forward_to(lease.ends).await;
+    // The lease is over, and somebody looks.
+    assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
+
+    let back = super::world::live(world.ask(&key, &JOINING, Purpose::Return).await);
+
+    let join = world.work().await;
+    assert_eq!(join.task, GuestTask::Join { until: back.ends });
+    // As often as it is so, and until it is done.
+    assert!(world.finish(&join, WorkDone::Failed { retry_after: MINUTE }).await);
+    world.forward_to(back.ends.plus(MINUTE)).await;
+    assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
+    super::world::live(world.ask(&key, &JOINING, Purpose::Return).await);
+    let join = world.work().await;
+    assert!(matches!(join.task, GuestTask::Join { .. }));
+    assert!(world.finish(&join, WorkDone::Joined).await);
+    let last = world.read(&key).await.unwrap();
+    world.forward_to(last.ends).await;
+    super::world::live(world.ask(&key, &JOINING, Purpose::Return).await);
+    assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
+}
+
+pub async fn a_join_begins_only_while_there_is_time_for_it(world: &mut World) {
+    let lease = world.lent("ann", &JOINING).await;
+    let end = world.month_ends().await;
+    let so_much_before = |by: u64| Timestamp::from_millis(lease.ends.as_millis() - by * 1000);
+
+    // No write is begun any more in the last 15 seconds: what was claimed then would only fail.
+    world.forward_to(so_much_before(14)).await;
+    assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
+    world.token(&key(&lease, "ann")).await;
+    world.forward(MINUTE / 4).await;
+    let join = world.work().await;
+    assert!(matches!(join.task, GuestTask::Join { .. }));
+    assert!(world.finish(&join, WorkDone::Joined).await);
+
+    // The same before the end of the month in which the guest is active.
+    world.forward_to(Timestamp::from_millis(end.as_millis() - 60_000 * 22)).await;
+    world.do_all_work().await;
+    let lease = world.lent("ben", &JOINING).await;
+    world.forward(MINUTE).await;
+    world.token(&key(&lease, "ben")).await;
+    world.forward_to(Timestamp::from_millis(end.as_millis() - 14_000)).await;
+    assert_eq!(world.claim(&WORK).await, FoundWork::Nothing);
+    world.token(&key(&lease, "ben")).await;
+    world.forward_to(end).await;
+    assert!(matches!(world.work().await.task, GuestTask::Join { .. }), "it is active in the next");
+}
+
+pub async fn whichever_is_due_longest_comes_first(world: &mut World) {
+    let of_thirty = PoolTerms { size: 30, ..TERMS };
+    let forever = PoolTerms { size: 30, first: Duration::from_hours(3), ..JOINING };
+    let lease = world.lent("ann", &TERMS).await;
+    let ready = lease.ends.plus(TERMS.cooldown);
+    for _ in 0..20 {
+        world.lent("ben", &forever).await;
+    }
+    let another = world.lent("cid", &of_thirty).await;
+
+    // Joins that fail again and again, for there is no such conversation.
+    world.forward_to(Timestamp::from_millis(ready.as_millis() - 60_000)).await;
+    for _ in 0..20 {
+        let join = world.work().await;
+        assert!(matches!(join.task, GuestTask::Join { .. }));
+        assert!(world.finish(&join, WorkDone::Failed { retry_after: MINUTE * 2 }).await);
+    }
+    world.forward_to(another.ends.plus(TERMS.cooldown)).await;
+    let given_back = world.lent("dan", &of_thirty).await;
+    assert!(world.end(&key(&given_back, "dan")).await);
+    world.forward(MINUTE * 2).await;
+
+    // The one that has cooled, another one a moment later, the one given back; then the joins.
+    let order = [world.work().await, world.work().await, world.work().await];
+    let guests = order.map(|work| work.guest);
+    assert_eq!(guests, [lease.guest, another.guest, given_back.guest]);
+    assert!(matches!(world.work().await.task, GuestTask::Join { .. }));
 }
 
 pub async fn a_scrub_waits_for_a_join_that_is_under_way(world: &mut World) {

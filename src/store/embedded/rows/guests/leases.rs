@@ -40,6 +40,10 @@ impl Rows<'_> {
             }
             is_changed = true;
         }
+        if now >= guest.ends {
+            // What its lease was too short for.
+            guest.waits.joins = guest.waits.joins.map(|_| now);
+        }
         is_changed |= guest.renew(now, latest, terms);
         let length = guest.token_length(now, &terms.pool);
         let token_ends = now.saturating_add(millis(length)).min(guest.ends);

@@ -28,68 +28,39 @@ impl Rows<'_> {
             return self.work_on(&mut guest, request);
         }
         let pool = self.pool()?;
-        let mut found = self.guest_to_join(&pool, millis(terms.hold))?;
-        let joins = found.is_some();
-        if found.is_none() {
-            found = self.guest_in_work()?;
+        if let Some((guest, joins)) = self.due_longest(&pool, millis(terms.hold))? {
+            return self.give_out(guest, joins, terms, request);
         }
-        if found.is_none() {
-            found = self.guest_that_is_ready()?;
-        }
-        if found.is_none() {
-            match self.guest_to_scrub_early(terms, &pool)? {
-                Ok(early) => found = early,
-                Err(from) => return Ok(FoundWork::LookOn { from: Timestamp::from_millis(from) }),
-            }
-        }
+        let mut found = match self.guest_to_scrub_early(terms, &pool)? {
+            Ok(early) => early,
+            Err(from) => return Ok(FoundWork::LookOn { from: Timestamp::from_millis(from) }),
+        };
         if found.is_none() {
             found = self.doubtful_guest(pool, terms.size)?;
         }
         let Some(guest) = found else { return Ok(FoundWork::Nothing) };
-        self.give_out(guest, joins, terms, request)
+        self.give_out(guest, false, terms, request)
     }
 
-    /// One that is lent, for its conversations.
-    fn guest_to_join(&mut self, pool: &Pool, hold: u64) -> Result<Option<Guest>, Trouble> {
+    /// Of those that are lent and wait for their conversations, that were given back or have failed before, and that have cooled: the one
+    /// that has been due longest, and whether it is to join. So whatever fails again and again keeps nothing else from its turn.
+    fn due_longest(&mut self, pool: &Pool, hold: u64) -> Result<Option<(Guest, bool)>, Trouble> {
         let now = self.ms();
-        for (_, number) in self.queued(Queue::Joins, 0, now, LOOKS)? {
+        let mut waiting = Vec::new();
+        for queue in [Queue::Joins, Queue::Work, Queue::Busy] {
+            let due = self.queued(queue, 0, now, LOOKS)?;
+            waiting.extend(due.into_iter().map(|(since, number)| (since, number, queue)));
+        }
+        waiting.sort_by_key(|(since, ..)| *since);
+        for (_, number, queue) in waiting {
             let mut guest = self.queued_guest(number)?;
-            if !guest.lives(now, pool) {
-                guest.waits.joins = None;
-            } else if let Some(until) = guest.held_until(now) {
-                guest.waits.joins = Some(until);
-            } else if guest.active < month_of(now) {
-                // Its holder's next token makes it active. Without one, the write would.
-                guest.waits.joins = Some(now.saturating_add(hold));
-            } else {
-                return Ok(Some(guest));
+            let later = match queue {
+                Queue::Joins => guest.joins_later(now, pool, hold),
+                _ => guest.is_scrubbed_later(now, queue),
+            };
+            if !later {
+                return Ok(Some((guest, matches!(queue, Queue::Joins))));
             }
-            self.keep_guest(&guest)?;
-        }
-        Ok(None)
-    }
-
-    /// One that was given back, whose scrub failed, or whose worker went away.
-    fn guest_in_work(&mut self) -> Result<Option<Guest>, Trouble> {
-        let now = self.ms();
-        for (_, number) in self.queued(Queue::Work, 0, now, LOOKS)? {
-            let mut guest = self.queued_guest(number)?;
-            let Some(until) = guest.held_until(now) else { return Ok(Some(guest)) };
-            guest.waits.work = Some(until);
-            self.keep_guest(&guest)?;
-        }
-        Ok(None)
-    }
-
-    /// One that has cooled.
-    fn guest_that_is_ready(&mut self) -> Result<Option<Guest>, Trouble> {
-        let now = self.ms();
-        for (_, number) in self.queued(Queue::Busy, 0, now, LOOKS)? {
-            let mut guest = self.queued_guest(number)?;
-            guest.waits.busy = None;
-            guest.waits.joins = None;
-            let Some(until) = guest.held_until(now) else { return Ok(Some(guest)) };
-            guest.waits.work = Some(until);
             self.keep_guest(&guest)?;
         }
         Ok(None)
@@ -278,6 +249,42 @@ impl Pool {
 }
 
 impl Guest {
+    /// Whether it is not to join now, though it is due; it waits anew then, or no longer.
+    fn joins_later(&mut self, now: u64, pool: &Pool, hold: u64) -> bool {
+        let is_over = self.ended_by.is_some() || self.since < pool.ended_before;
+        if self.id.is_empty() || is_over || self.scrubbed || now >= self.ready {
+            self.waits.joins = None;
+            return true;
+        }
+        let last = end_of(self.active).min(self.ends);
+        let again = if let Some(until) = self.held_until(now) {
+            until
+        } else if now >= self.ends {
+            // Until it is scrubbed its holder may come back for it, and for its conversations.
+            self.ready
+        } else if self.active < month_of(now) {
+            // Its holder's next token makes it active. Without one, the write would.
+            now.saturating_add(hold)
+        } else if last - now < millis(WorkTerms::SPARE) {
+            last
+        } else {
+            return false;
+        };
+        self.waits.joins = Some(again);
+        true
+    }
+
+    /// Whether it is not to be scrubbed now, though it is due in this queue, since somebody works on it.
+    fn is_scrubbed_later(&mut self, now: u64, queue: Queue) -> bool {
+        if matches!(queue, Queue::Busy) {
+            self.waits.busy = None;
+            self.waits.joins = None;
+        }
+        let until = self.held_until(now);
+        self.waits.work = until.or(self.waits.work);
+        until.is_some()
+    }
+
     /// Nobody works on it any more; somebody will `again`, if that is said.
     fn end_claim(&mut self, now: u64, again: Option<u64>) {
         let joins = self.claim.take().is_some_and(|claim| claim.joins);
