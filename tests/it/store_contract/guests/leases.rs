@@ -77,6 +77,44 @@ pub async fn a_lease_is_renewed_and_written_a_little_ahead(world: &mut World) {
     assert_eq!(world.work().await.guest, lease.guest);
 }
 
+pub async fn ends_are_moved_in_steps_of_what_the_lease_lasts(world: &mut World) {
+    let lease = world.lent("ann", &TERMS).await;
+    let ann = key(&lease, "ann");
+
+    // A 128th of a first lease is 2.3 s.
+    world.forward(Duration::from_secs(4)).await;
+    let back = live(world.ask(&ann, &TERMS, Purpose::Return).await);
+    assert!(back.ends > lease.ends.plus(Duration::from_secs(3)), "{back:?}");
+    world.forward(Duration::from_secs(1)).await;
+    let again = live(world.ask(&ann, &TERMS, Purpose::Return).await);
+    assert_eq!(again.ends, back.ends);
+
+    // A 128th of a confirmed one is 14 s; also for the use that confirms.
+    let alike = PoolTerms { first: TERMS.lease, token: TERMS.lease, ..TERMS };
+    let lease = world.lent("ben", &alike).await;
+    let ben = key(&lease, "ben");
+    world.forward(Duration::from_secs(10)).await;
+    let used = live(world.ask(&ben, &alike, Purpose::Token).await);
+    assert_eq!(used.ends, lease.ends);
+    world.forward(Duration::from_secs(10)).await;
+    let used = live(world.ask(&ben, &alike, Purpose::Token).await);
+    assert!(used.ends > lease.ends.plus(Duration::from_secs(19)), "{used:?}");
+}
+
+pub async fn a_guest_cools_as_long_as_was_asked_when_its_end_was_written(world: &mut World) {
+    let lease = world.lent("ann", &TERMS).await;
+    let key = key(&lease, "ann");
+    world.forward(MINUTE).await;
+    let used = world.token(&key).await;
+
+    // Neither is the lease moved, nor what follows it.
+    let longer = PoolTerms { cooldown: Duration::from_hours(2), ..TERMS };
+    world.forward(Duration::from_secs(5)).await;
+    assert_eq!(live(world.ask(&key, &longer, Purpose::Token).await).ends, used.ends);
+    world.forward_to(used.ends.plus(TERMS.cooldown)).await;
+    assert_eq!(world.work().await.guest, lease.guest);
+}
+
 pub async fn nobody_stays_longer_than_the_longest_stay(world: &mut World) {
     let terms = PoolTerms { max_stay: MINUTE * 40, ..TERMS };
     let lease = world.lent("ann", &terms).await;

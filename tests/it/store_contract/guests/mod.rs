@@ -69,6 +69,8 @@ in_both_worlds! {
         to_come_back_confirms_nothing,
         tokens_of_a_young_lease_are_short,
         a_lease_is_renewed_and_written_a_little_ahead,
+        ends_are_moved_in_steps_of_what_the_lease_lasts,
+        a_guest_cools_as_long_as_was_asked_when_its_end_was_written,
         nobody_stays_longer_than_the_longest_stay,
         a_lease_is_its_holders_alone,
         a_lease_that_is_over_is_back_until_it_is_ready,

@@ -40,10 +40,7 @@ impl Rows<'_> {
             }
             is_changed = true;
         }
-        if now >= guest.ends {
-            // What its lease was too short for.
-            guest.waits.joins = guest.waits.joins.map(|_| now);
-        }
+        let (was_over, before) = (now >= guest.ends, guest.ends);
         is_changed |= guest.renew(now, latest, terms);
         let length = guest.token_length(now, &terms.pool);
         let token_ends = now.saturating_add(millis(length)).min(guest.ends);
@@ -58,8 +55,14 @@ impl Rows<'_> {
         }
         if is_changed {
             guest.used_by = request;
-            guest.ready = guest.ends.max(guest.token_ends) + millis(terms.pool.cooldown);
-            guest.waits.busy = Some(guest.ready);
+            if guest.ends != before {
+                guest.ready = guest.ends.saturating_add(millis(terms.pool.cooldown));
+                guest.waits.busy = Some(guest.ready);
+            }
+            if was_over {
+                // What its lease was too short for.
+                guest.waits.joins = guest.waits.joins.map(|_| now);
+            }
             self.keep_guest(&guest)?;
         }
         Ok(UsedLease::Live(guest.lease(token_ends)))
@@ -112,15 +115,14 @@ impl Guest {
 
     /// Moves the lease's end, if it moves far enough to be worth a write; says whether anything has changed.
     fn renew(&mut self, now: u64, latest: u64, terms: &LeaseTerms) -> bool {
-        let is_over = now >= self.ends;
         let confirms = !self.confirmed && terms.purpose == Purpose::Token;
         self.confirmed |= confirms;
         let length = if self.confirmed { terms.pool.lease } else { terms.pool.first };
         let later = now.saturating_add(millis(length)).min(latest);
-        let grain = millis(PoolTerms::grain(terms.pool.lease));
+        let grain = millis(PoolTerms::grain(length));
         let is_short = self.ends.saturating_sub(now) < millis(PoolTerms::SHORTEST);
-        let moves = later > self.ends
-            && (is_over || confirms || is_short || later > self.ends.saturating_add(grain));
+        // What is over is short too.
+        let moves = later > self.ends && (is_short || later > self.ends.saturating_add(grain));
         if moves {
             self.ends = later;
         }
