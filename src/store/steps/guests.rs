@@ -79,7 +79,8 @@ pub struct Lease {
 pub enum Lent {
     /// This one, to a new holder.
     Guest(Lease),
-    /// Every guest that could be lent is lent, cooling or not seen clean; the earliest may be in `after`.
+    /// Every guest that could be lent is lent, cooling or not seen clean; the earliest may be in `after`: at least a second, and a minute
+    /// when nothing is known to come.
     Exhausted {
         /// How long to wait.
         after: Duration,

@@ -19,7 +19,7 @@
 assert(#KEYS == 1 and #ARGV == 10, 'lend_guest.lua takes 1 key and 10 arguments')
 
 local month = month_of(ms)
-local kept = redis.call('HMGET', pool, 'b', 'id', 'n', 'd', 'fi', 'un', 'w', 'cd', 'a' .. month)
+local kept = redis.call('HMGET', pool, 'b', 'id', 'n', 'd', 'fi', 'un', 'w', 'cd', 'a' .. month, 'fl')
 if kept[1] ~= ARGV[3] or kept[2] ~= history() then
   return {ms, 3}
 end
@@ -112,37 +112,81 @@ if looks == 0 then
   return {ms, 0, 1000}
 end
 local over = begins(month + 1)
-if not guest and ms >= floor then
-  local stale = redis.call('ZRANGEBYSCORE', at('stale'), '-inf', size, 'LIMIT', 0, 1)[1]
-  if stale and not kept[7] and not over_budget and over - ms >= tonumber(ARGV[10]) then
-    -- Taking it out of what it is in costs the month that lending it costs, so that one price covers both.
-    redis.call('ZREM', at('stale'), stale)
-    redis.call('HSET', at(stale), 'a', count(0, month, month), 'b', ms)
-    redis.call('ZADD', at('work'), ms, stale)
-    redis.call('HSET', pool, 'w', stale)
-    return {ms, 0, 2000}
-  end
-  guest = stale and not kept[7]
+local stale = not kept[7] and redis.call('ZRANGEBYSCORE', at('stale'), '-inf', size, 'LIMIT', 0, 1)[1]
+local in_time = over - ms >= tonumber(ARGV[10])
+if stale and not guest and ms >= floor and not over_budget and in_time then
+  -- Taking it out of what it is in costs the month that lending it costs, so that one price covers both.
+  redis.call('ZREM', at('stale'), stale)
+  redis.call('HSET', at(stale), 'a', count(0, month, month), 'b', ms)
+  redis.call('ZADD', at('work'), ms, stale)
+  redis.call('HSET', pool, 'w', stale)
+  return {ms, 0, 2000}
 end
 
-local wait
-local function no_later_than(moment)
-  wait = math.max(1000, math.min(wait or math.huge, moment - ms))
+-- When the first guest can be lent, as far as sixteen looks into each queue tell. Beyond the budget only what is active already is lent
+-- before the month is over.
+local earliest = math.huge
+local function no_later_than(moment, last)
+  if over_budget and last < month then
+    moment = math.max(moment, over)
+  end
+  earliest = math.min(earliest, moment)
 end
-local busy = redis.call('ZRANGE', at('busy'), 0, 0, 'WITHSCORES')
-if busy[2] then
-  no_later_than(busy[2])
+-- When a guest with a record is ready, the last month in which it is active, and whether somebody works on it.
+local function ready(waiting)
+  local record = redis.call('HMGET', at(waiting), 'b', 'i', 's', 'a', 'k')
+  local moment = tonumber(record[1])
+  if not record[2] then
+    moment = math.max(moment, floor)
+  elseif tonumber(record[3]) < tonumber(doubted) then
+    moment = math.max(moment, kept[10])
+  end
+  return moment, tonumber(record[4]), record[5]
 end
-local work = redis.call('ZRANGE', at('work'), 0, 0, 'WITHSCORES')
-if work[1] then
-  -- What somebody works on is mostly done in a moment.
-  no_later_than(redis.call('HEXISTS', at(work[1]), 'k') == 1 and ms + 2000 or tonumber(work[2]))
+local busy = redis.call('ZRANGE', at('busy'), 0, 15, 'WITHSCORES')
+for place = 1, #busy, 2 do
+  if tonumber(busy[place + 1]) >= earliest then
+    break
+  elseif tonumber(busy[place]) <= size then
+    no_later_than(ready(busy[place]))
+  end
 end
-if ms < floor then
-  no_later_than(floor)
+if #busy == 32 and earliest == math.huge then
+  -- All of these are beyond the size.
+  no_later_than(tonumber(busy[32]), month)
+end
+local work = redis.call('ZRANGE', at('work'), 0, 15, 'WITHSCORES')
+for place = 1, #work, 2 do
+  if tonumber(work[place]) <= size then
+    local moment, last, claimed = ready(work[place])
+    -- What somebody works on is mostly done in a moment.
+    no_later_than(math.max(moment, claimed and ms + 2000 or tonumber(work[place + 1])), last)
+  end
+end
+-- What a doubt keeps back is seen clean in a moment once it is over.
+local seen = math.max(ms, floor)
+if kept[4] then
+  for _, last in ipairs(redis.call('ZREVRANGE', at('months'), 0, -1)) do
+    for _, waiting in ipairs(redis.call('ZRANGEBYSCORE', at('idle:' .. last), '-inf', '(' .. doubted, 'LIMIT', 0, 16)) do
+      if tonumber(waiting) <= size then
+        no_later_than(seen, tonumber(last))
+        break
+      end
+    end
+  end
+  local aside, last = find_aside(0, month + 1, 1, size)
+  if aside then
+    no_later_than(seen, last)
+  end
+  if next_new <= size then
+    no_later_than(seen, 0)
+  end
+end
+if stale then
+  no_later_than(math.max(seen, in_time and 0 or over), 0)
 end
 if guest then
-  no_later_than(over)
-  return {ms, over_budget and 2 or 0, wait}
+  no_later_than(ms, 0)
 end
-return {ms, 0, wait or 60000}
+local refused = guest or over_budget and stale and ms >= floor
+return {ms, refused and 2 or 0, earliest == math.huge and 60000 or math.max(1000, earliest - ms)}

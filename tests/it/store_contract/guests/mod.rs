@@ -11,6 +11,7 @@ mod model;
 mod months;
 mod optimum;
 mod stale;
+mod waiting;
 mod work;
 mod world;
 
@@ -63,6 +64,13 @@ in_both_worlds! {
         what_was_paid_for_and_not_scrubbed_is_paid_once_a_month,
         a_dirty_guest_that_is_paid_for_is_scrubbed_again,
         a_stale_guest_that_fails_holds_up_no_other,
+    }
+    waiting {
+        a_guest_given_back_is_back_when_it_has_cooled,
+        a_guest_beyond_the_size_is_nobodys,
+        a_doubt_keeps_back_what_is_lent_and_what_is_not,
+        a_doubtful_guest_is_there_in_a_moment_once_the_doubt_is_over,
+        a_budget_waits_for_what_is_paid_for_or_for_the_month,
     }
     leases {
         the_first_use_confirms_a_lease,

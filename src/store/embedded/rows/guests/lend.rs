@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::Rows;
+use super::earliest::{MOMENT, SCRUB};
 use super::orders::{Idle, Queue, Waits};
 use super::{Guest, Pool, end_of, lease, month_of};
 use crate::ids::{Digest, RequestId};
@@ -11,11 +12,6 @@ use crate::store::steps::{Lent, PoolTerms, WorkTerms, millis};
 
 /// How many guests beyond the size are put aside in one step.
 const LOOKS: u32 = 64;
-
-/// How long to wait, in ms: for what is put aside or seen clean in a moment; for a worker that is at it; when nothing is known to come.
-const MOMENT: u64 = 1000;
-const SCRUB: u64 = 2000;
-const MINUTE: u64 = 60_000;
 
 /// A guest that can be lent, and where it is now.
 #[derive(Clone, Copy)]
@@ -48,34 +44,51 @@ impl Rows<'_> {
         if let Some((guest, since, ends)) = self.asked_before(&name)? {
             return Ok(Lent::Guest(lease(guest, since, ends, ends)));
         }
-        let mut pool = self.pool()?;
-        let now = self.ms();
-        let active = self.month(month_of(now))?.0;
+        let pool = self.pool()?;
+        let active = self.month(month_of(self.ms()))?.0;
         let may_cost = terms.budget.is_none_or(|budget| active < budget);
-        let over = end_of(month_of(now));
-        let is_worthwhile = over - now >= millis(WorkTerms::WORTHWHILE);
         match self.choose(&pool, terms.size)? {
             Choice::Free(candidate) => self.lend(pool, candidate, (id, &name), terms),
             Choice::Costly(candidate) if may_cost => self.lend(pool, candidate, (id, &name), terms),
-            Choice::Costly(_) => self.budget_reached(),
             Choice::LookAgain => Ok(Lent::Exhausted { after: Duration::from_millis(MOMENT) }),
-            Choice::None => match self.first_stale(&pool, terms.size)? {
-                Some(number) if may_cost && is_worthwhile => {
-                    self.want(&mut pool, number)?;
-                    Ok(Lent::Exhausted { after: Duration::from_millis(SCRUB) })
-                }
-                Some(_) if may_cost => {
-                    let until =
-                        self.first_return()?.unwrap_or(u64::MAX).min(over).max(now + MOMENT);
-                    Ok(Lent::Exhausted { after: Duration::from_millis(until - now) })
-                }
-                Some(_) => self.budget_reached(),
-                None => {
-                    let until = self.earliest(&pool, terms.size)?;
-                    Ok(Lent::Exhausted { after: Duration::from_millis(until - now) })
-                }
-            },
+            Choice::Costly(_) => self.refuse(pool, terms.size, may_cost, true),
+            Choice::None => self.refuse(pool, terms.size, may_cost, false),
         }
+    }
+
+    /// Says until when to wait, and has a stale guest scrubbed if that helps. `costly` when there is a guest, beyond the budget.
+    fn refuse(
+        &mut self,
+        pool: Pool,
+        size: u32,
+        may_cost: bool,
+        costly: bool,
+    ) -> Result<Lent, Trouble> {
+        let now = self.ms();
+        let over = end_of(month_of(now));
+        let stale = self.first_stale(&pool, size)?;
+        let is_in_time = over - now >= millis(WorkTerms::WORTHWHILE);
+        let is_free = now >= pool.floor_idle;
+        if let Some(number) = stale
+            && !costly
+            && is_free
+            && may_cost
+            && is_in_time
+        {
+            self.want(pool, number)?;
+            return Ok(Lent::Exhausted { after: Duration::from_millis(SCRUB) });
+        }
+        let mut earliest = self.earliest(&pool, size, !may_cost)?;
+        if stale.is_some() {
+            let seen = now.max(pool.floor_idle);
+            earliest.no_later_than(if is_in_time { seen } else { seen.max(over) }, 0);
+        }
+        if costly {
+            earliest.no_later_than(now, 0);
+        }
+        let after = Duration::from_millis(earliest.after(now));
+        let is_refused = costly || !may_cost && stale.is_some() && is_free;
+        Ok(if is_refused { Lent::BudgetReached { after } } else { Lent::Exhausted { after } })
     }
 
     fn choose(&mut self, pool: &Pool, size: u32) -> Result<Choice, Trouble> {
@@ -182,15 +195,12 @@ impl Rows<'_> {
 
     /// The stale guest to be scrubbed for the next visitor, unless one is already.
     fn first_stale(&self, pool: &Pool, size: u32) -> Result<Option<u32>, Trouble> {
-        if pool.wanted != 0 || self.ms() < pool.floor_idle {
-            return Ok(None);
-        }
-        let first = self.first_of(Queue::Stale, 0)?;
-        Ok(first.map(|(_, number)| number).filter(|number| *number <= size))
+        let first = self.first_of(Queue::Stale, 0)?.map(|(_, number)| number);
+        Ok(first.filter(|number| *number <= size && pool.wanted == 0))
     }
 
     /// Has a stale guest scrubbed: taking it out of what it is in costs the month that lending it will, so that one price covers both.
-    fn want(&mut self, pool: &mut Pool, number: u32) -> Result<(), Trouble> {
+    fn want(&mut self, mut pool: Pool, number: u32) -> Result<(), Trouble> {
         let now = self.ms();
         self.unqueue(Queue::Stale, number.into(), number)?;
         let guest = Guest {
@@ -202,34 +212,6 @@ impl Rows<'_> {
         };
         self.keep_guest(&guest)?;
         pool.wanted = number;
-        self.keep_pool(pool)
-    }
-
-    fn budget_reached(&self) -> Result<Lent, Trouble> {
-        let now = self.ms();
-        let until = self.first_return()?.unwrap_or(u64::MAX);
-        let until = until.min(end_of(month_of(now))).max(now + MOMENT);
-        Ok(Lent::BudgetReached { after: Duration::from_millis(until - now) })
-    }
-
-    /// When the first guest can be lent, as far as anybody knows.
-    fn earliest(&self, pool: &Pool, size: u32) -> Result<u64, Trouble> {
-        let now = self.ms();
-        let mut until = self.first_return()?;
-        let unseen = pool.next <= size.min(pool.unsure);
-        if now < pool.floor_idle || unseen || self.idle_guests()? > 0 {
-            until = Some(until.map_or(pool.floor_idle, |until| until.min(pool.floor_idle)));
-        }
-        Ok(until.unwrap_or(now + MINUTE).max(now + MOMENT))
-    }
-
-    /// When the first of those that are lent, cooling or worked on comes back.
-    fn first_return(&self) -> Result<Option<u64>, Trouble> {
-        let now = self.ms();
-        let ready = self.first_of(Queue::Busy, 0)?.map(|(ready, _)| ready);
-        let Some((due, number)) = self.first_of(Queue::Work, 0)? else { return Ok(ready) };
-        let is_held = self.queued_guest(number)?.claim.is_some();
-        let due = if is_held { now + SCRUB } else { due };
-        Ok(Some(ready.map_or(due, |ready| ready.min(due))))
+        self.keep_pool(&pool)
     }
 }

@@ -3,6 +3,7 @@
 //! A guest is in one place: never lent, idle, stale, retired, or kept with a record. A record's guest waits in up to three queues, and its record says
 //! since or until when, so that it is found there again.
 
+mod earliest;
 mod leases;
 mod lend;
 mod orders;

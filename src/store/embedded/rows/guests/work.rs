@@ -237,7 +237,7 @@ impl Rows<'_> {
 
 impl Pool {
     /// From when on a guest is seen clean for good, if the store lost writes since it was last lent or claimed.
-    fn floor_for(&self, guest: &Guest) -> u64 {
+    pub(super) fn floor_for(&self, guest: &Guest) -> u64 {
         if guest.id.is_empty() {
             self.floor_idle
         } else if guest.since < self.doubted {
