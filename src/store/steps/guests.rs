@@ -240,7 +240,7 @@ pub struct PoolState {
     pub made: u32,
     /// Lent now.
     pub lent: u32,
-    /// The lease is over, the guest not yet ready.
+    /// The lease is over, the guest not yet ready. In a file they are told up to 10,000; what is beyond counts as lent.
     pub cooling: u32,
     /// In work, or waiting for it, before they are idle.
     pub scrubbing: u32,

@@ -59,8 +59,9 @@ pub(super) type Limit = (u64, &'static str);
 /// when guests are kept back for it that are idle and that were lent, ms, and up to which guest also those that were never lent are
 /// doubtful; leases that began before this moment are over, ms; the stale guest that is scrubbed for the next visitor, 0 for none.
 type PoolRow = (u32, (u64, u64), (u64, u64, u64, u32), u64, u32);
-/// How many guests are active in the month, and how many are idle that were last active in it.
-type MonthRow = (u32, u32);
+/// How many guests are active in the month, and how many are idle that were last active in it; how many of these were seen clean before
+/// the store was found to have lost writes, when that was, ms. All of them, if it was so later than the row says.
+type MonthRow = (u32, u32, (u32, u64));
 /// Digest of the holder's secret, empty for a guest that nobody has had; since, the lease's end, its last token's end, when it is ready, ms;
 /// the last month that it is active in, 0 for none; whether it is confirmed, the request that ended the lease, and whether work on it has begun;
 /// the member that its holder has become, and until when they may be written about, ms; the claim; when its limit is untouched again, µs, and the request counted last; since when it waits in the first

@@ -45,7 +45,7 @@ impl Rows<'_> {
             return Ok(Lent::Guest(lease(guest, since, ends, ends)));
         }
         let pool = self.pool()?;
-        let active = self.month(month_of(self.ms()))?.0;
+        let active = self.month(month_of(self.ms()))?.active;
         let may_cost = terms.budget.is_none_or(|budget| active < budget);
         match self.choose(&pool, terms.size)? {
             Choice::Free(candidate) => self.lend(pool, candidate, (id, &name), terms),

@@ -68,6 +68,17 @@ struct Guest {
     kept: Waits,
 }
 
+/// How many guests there are of a month.
+struct Counts {
+    active: u32,
+    /// Of those that were last active in it.
+    idle: u32,
+    /// Of the idle ones those that were seen clean before the store lost writes.
+    unseen: u32,
+    /// When that was, ms; 0 for never.
+    doubted: u64,
+}
+
 /// Who works on a guest.
 struct Claim {
     request: String,
@@ -161,18 +172,29 @@ impl Rows<'_> {
         let mut last = active;
         for month in [month_of(from), month_of(to)] {
             if month > last {
-                let (count, idle) = self.month(month)?;
-                self.written = true;
-                self.months.insert(month, (count.saturating_add(1), idle))?;
+                let mut counts = self.month(month)?;
+                counts.active = counts.active.saturating_add(1);
+                self.keep_month(month, &counts)?;
                 last = month;
             }
         }
         Ok(last)
     }
 
-    /// How many guests are active in a month, and how many of those that were last active in it are idle.
-    fn month(&self, month: u32) -> Result<(u32, u32), Trouble> {
-        Ok(self.months.get(month)?.map_or((0, 0), |row| row.value()))
+    fn month(&self, month: u32) -> Result<Counts, Trouble> {
+        let row = self.months.get(month)?.map(|row| row.value());
+        let (active, idle, (unseen, known)) = row.unwrap_or_default();
+        let doubted = self.pool()?.doubted;
+        // All that was idle when a doubt came is doubtful: nothing of the row was changed since.
+        let unseen = if known < doubted { idle } else { unseen };
+        Ok(Counts { active, idle, unseen, doubted })
+    }
+
+    fn keep_month(&mut self, month: u32, counts: &Counts) -> Result<(), Trouble> {
+        self.written = true;
+        let unseen = (counts.unseen, counts.doubted);
+        self.months.insert(month, (counts.active, counts.idle, unseen))?;
+        Ok(())
     }
 
     /// What a request of this name got, if that is less than a minute ago: the guest, and since and until when its lease lasted.

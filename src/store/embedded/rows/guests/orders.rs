@@ -63,10 +63,15 @@ impl Rows<'_> {
         Ok(u32::try_from(self.queues[queue as usize].len()?).unwrap_or(u32::MAX))
     }
 
-    /// How many guests wait in a queue up to the place `to`.
-    pub(super) fn count_queued_to(&self, queue: Queue, to: u64) -> Result<u32, Trouble> {
+    /// How many guests wait in a queue up to the place `to`; `most`, if they are more.
+    pub(super) fn count_queued_to(
+        &self,
+        queue: Queue,
+        to: u64,
+        most: usize,
+    ) -> Result<u32, Trouble> {
         let rows = self.queues[queue as usize].range(..=(to, u32::MAX))?;
-        Ok(u32::try_from(rows.count()).unwrap_or(u32::MAX))
+        Ok(u32::try_from(rows.take(most).count()).unwrap_or(u32::MAX))
     }
 
     pub(super) fn enqueue(&mut self, queue: Queue, at: u64, number: u32) -> Result<(), Trouble> {
@@ -154,17 +159,19 @@ impl Rows<'_> {
     }
 
     pub(super) fn make_idle(&mut self, idle: Idle) -> Result<(), Trouble> {
-        let (active, count) = self.month(idle.month)?;
-        self.written = true;
-        self.months.insert(idle.month, (active, count.saturating_add(1)))?;
+        let mut counts = self.month(idle.month)?;
+        counts.idle = counts.idle.saturating_add(1);
+        counts.unseen = counts.unseen.saturating_add(u32::from(idle.since < counts.doubted));
+        self.keep_month(idle.month, &counts)?;
         self.idle.insert((idle.month, idle.since, idle.number), ())?;
         Ok(())
     }
 
     pub(super) fn take_idle(&mut self, idle: Idle) -> Result<(), Trouble> {
-        let (active, count) = self.month(idle.month)?;
-        self.written = true;
-        self.months.insert(idle.month, (active, count.saturating_sub(1)))?;
+        let mut counts = self.month(idle.month)?;
+        counts.idle = counts.idle.saturating_sub(1);
+        counts.unseen = counts.unseen.saturating_sub(u32::from(idle.since < counts.doubted));
+        self.keep_month(idle.month, &counts)?;
         self.idle.remove((idle.month, idle.since, idle.number))?;
         Ok(())
     }

@@ -9,21 +9,23 @@ use crate::clock::{Month, Timestamp};
 use crate::store::embedded::writer::Trouble;
 use crate::store::steps::{PoolState, PoolTerms, millis};
 
+/// How many guests that cool are counted one by one, while every other step waits.
+const MOST_COOLING: usize = 10_000;
+
 impl Rows<'_> {
     pub(in crate::store::embedded) fn describe_pool(&mut self) -> Result<PoolState, Trouble> {
         let (now, pool) = (self.ms(), self.pool()?);
         let month = month_of(now);
         let (mut warm, mut cold, mut doubtful) = (0, 0, 0);
         for row in self.months.iter()? {
-            let (active, row) = row?;
-            let (active, idle) = (active.value(), row.value().1);
-            let unseen = self.unseen(active, pool.doubted)?;
-            doubtful += unseen;
-            *if active >= month { &mut warm } else { &mut cold } += idle - unseen;
+            let last = row?.0.value();
+            let counts = self.month(last)?;
+            doubtful += counts.unseen;
+            *if last >= month { &mut warm } else { &mut cold } += counts.idle - counts.unseen;
         }
         let busy = self.count_queued(Queue::Busy)?;
-        // These are fewer than those that are lent, for cooling is short.
-        let cooling = self.count_queued_to(Queue::Busy, now.saturating_add(pool.cooldown))?;
+        let cool = now.saturating_add(pool.cooldown);
+        let cooling = self.count_queued_to(Queue::Busy, cool, MOST_COOLING)?;
         let moment = |ms: u64| (ms > 0).then_some(Timestamp::from_millis(ms));
         Ok(PoolState {
             made: pool.next - 1,
@@ -36,17 +38,11 @@ impl Rows<'_> {
             retired: self.count_queued(Queue::Retired)?,
             doubtful,
             joining: self.count_queued(Queue::Joins)?,
-            active: self.month(month)?.0,
+            active: self.month(month)?.active,
             month: Month::from_number(month),
             doubted: moment(pool.doubted),
             quarantine_ends: moment(pool.floor_idle).filter(|at| at.as_millis() > now),
         })
-    }
-
-    /// How many idle guests, last active in `month`, have to be seen clean again.
-    fn unseen(&self, month: u32, doubted: u64) -> Result<u32, Trouble> {
-        let rows = self.idle.range((month, 0, 0)..(month, doubted, 0))?;
-        Ok(u32::try_from(rows.count()).unwrap_or(u32::MAX))
     }
 
     pub(in crate::store::embedded) fn read_doubt(&mut self) -> Result<Option<Timestamp>, Trouble> {
