@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vestibule::inside::store::{
     EndedLease, GuestTask, GuestWork, Lease, LeaseKey, PoolState, PoolTerms, Purpose, UsedLease,
-    WorkDone,
+    WorkDone, WorkTerms,
 };
 use vestibule::inside::{Month, RequestId, Timestamp};
 
@@ -19,8 +19,10 @@ pub struct Ledger {
     active: BTreeMap<u32, BTreeSet<u32>>,
     /// When the last doubt was, until when it lasts, and up to which guest it is about.
     doubt: Option<(Timestamp, Timestamp, u32)>,
-    /// Whether the store may count more than we do: once a guest was stale or put aside, or a token ended close to a month's end.
+    /// Whether the store may count more than we do: once a guest was stale, or a token ended close to a month's end.
     counts_more: bool,
+    /// Whether guests were put aside.
+    puts_aside: bool,
 }
 
 #[derive(Default)]
@@ -34,6 +36,8 @@ struct Guest {
     idle: Option<Timestamp>,
     claim: Option<(RequestId, Timestamp, bool)>,
     heir: bool,
+    /// A quarantine came since: its next worker hears of no heir any more.
+    disinherited: bool,
     /// Given back, and nothing was done about it yet.
     waits: bool,
 }
@@ -78,6 +82,7 @@ impl Ledger {
         assert!(!guest.heir, "somebody is to have its conversations first");
         guest.idle = None;
         guest.claim = None;
+        guest.disinherited = false;
         guest.held = Some(Held {
             key,
             since: now,
@@ -94,11 +99,16 @@ impl Ledger {
         let active = self.active.get(&Month::of(now).number());
         let costs = |number: &u32| !active.is_some_and(|active| active.contains(number));
         let doubted = self.doubt.map(|doubt| doubt.0);
+        // What is put aside after a doubt may be seen clean once more than it had to be.
+        let is_sure = |number: u32| {
+            !self.puts_aside || self.doubt.is_none_or(|(_, _, doubtful)| number > doubtful)
+        };
         let idle = self.guests.iter().filter_map(|(number, guest)| Some((guest.idle?, *number)));
         let free = idle
-            .filter(|(since, number)| Some(*since) > doubted && *number <= size && !costs(number));
+            .filter(|(since, number)| Some(*since) > doubted && *number <= size && !costs(number))
+            .filter(|(_, number)| is_sure(*number));
         if let Some((_, longest)) = free.min()
-            && (costs(&lent) || !self.counts_more)
+            && (costs(&lent) || !self.counts_more && !self.puts_aside)
         {
             assert_eq!(lent, longest, "another one is idle longer, and costs nothing");
         }
@@ -181,6 +191,7 @@ impl Ledger {
         let is_active =
             self.active.get(&month.number()).is_some_and(|all| all.contains(&work.guest));
         let guest = self.guests.entry(work.guest).or_default();
+        guest.heir &= !guest.disinherited;
         if let Some((_, until, finished)) = guest.claim {
             assert!(finished || now >= until, "somebody else is at it");
         }
@@ -190,7 +201,8 @@ impl Ledger {
             GuestTask::Join { until } => {
                 assert!(lives && is_active, "nobody is about to come");
                 let ends = guest.held.as_ref().map(|held| held.ends);
-                assert!(Some(*until) <= ends && now < *until, "{until} is too late");
+                assert!(Some(*until) <= ends, "{until} is too late");
+                assert!(now.until(*until) >= WorkTerms::SPARE, "nobody has the time");
             }
             GuestTask::Scrub { free_until, heir } => {
                 assert!(!lives, "it is taken away from under its holder");
@@ -252,6 +264,7 @@ impl Ledger {
         let size = self.doubt.map_or(size, |doubt| doubt.2.max(size));
         self.doubt = Some((now, until, size));
         for guest in self.guests.values_mut() {
+            guest.disinherited = true;
             if let Some(held) = &mut guest.held {
                 held.ended = true;
             }
@@ -260,7 +273,8 @@ impl Ledger {
 
     /// What the pool says of itself fits what it has answered.
     pub fn check(&mut self, step: &Step, before: &PoolState, after: &PoolState) {
-        self.counts_more |= after.retired > 0 || after.stale > 0;
+        self.puts_aside |= after.retired > 0;
+        self.counts_more |= after.stale > 0;
         let there = after.stale + after.warm + after.cold + after.retired + after.doubtful;
         let with_record = after.made - there;
         let busy = after.lent + after.cooling;

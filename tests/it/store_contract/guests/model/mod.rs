@@ -8,8 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use vestibule::inside::store::{
-    FoundWork, GuestTask, GuestWork, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose, UsedLease,
-    WorkDone, WorkTerms,
+    FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose,
+    UsedLease, WorkDone, WorkTerms,
 };
 use vestibule::inside::{RequestId, Timestamp};
 
@@ -106,6 +106,8 @@ struct Side {
     request: RequestId,
     lent_at: Timestamp,
     terms: PoolTerms,
+    /// The times of the last answer, from now on.
+    times: Vec<Duration>,
     ledger: Ledger,
 }
 
@@ -118,6 +120,7 @@ impl Side {
             request: RequestId::unique(),
             lent_at: Timestamp::from_millis(0),
             terms: TERMS,
+            times: Vec::new(),
             ledger: Ledger::default(),
         }
     }
@@ -126,6 +129,7 @@ impl Side {
     async fn take(&mut self, step: &Step) -> String {
         // No two things happen in one millisecond: which of them was first would be anybody's guess.
         tokio::time::sleep(Duration::from_millis(4)).await;
+        self.times.clear();
         let before = self.world.pool().await;
         let told = match *step {
             Step::Lend { size, budget, joins, again } => {
@@ -157,16 +161,8 @@ impl Side {
             }
             Step::Claim => self.claim().await,
             Step::Finish { claim, done } => self.finish(claim, done).await,
-            Step::Forward { by } => {
-                self.world.forward(by).await;
-                String::new()
-            }
-            Step::ToMonthsEnd { before } => {
-                let end = self.world.month_ends().await;
-                let at = end.as_millis() - u64::try_from(before.as_millis()).unwrap();
-                self.world.forward_to(Timestamp::from_millis(at)).await;
-                String::new()
-            }
+            // Taken with both at once.
+            Step::Forward { .. } | Step::ToMonthsEnd { .. } => String::new(),
             Step::Quarantine { size } => {
                 let terms = PoolTerms { size, ..TERMS };
                 let until = self.world.quarantine_guests(&terms).await.unwrap();
@@ -187,6 +183,7 @@ impl Side {
         let (key, told) = match lent.value {
             Lent::Guest(lease) => {
                 let key = LeaseKey { guest: lease.guest, id };
+                self.tell(&lease, lent.time.at());
                 if self.leases.last() != Some(&Some(key)) || is_new {
                     self.ledger.lend(key, lease, &self.terms, lent.time.at());
                 }
@@ -194,10 +191,12 @@ impl Side {
             }
             Lent::Exhausted { after } => {
                 assert!(after >= Duration::from_secs(1), "{after:?}");
+                self.times.push(after);
                 (None, "exhausted".to_owned())
             }
             Lent::BudgetReached { after } => {
                 assert!(after >= Duration::from_secs(1), "{after:?}");
+                self.times.push(after);
                 (None, "budget reached".to_owned())
             }
         };
@@ -222,7 +221,10 @@ impl Side {
         let used = self.world.use_lease(&key, &terms, RequestId::unique()).await.unwrap();
         self.ledger.use_it(&key, purpose, used.value, used.time.at());
         match used.value {
-            UsedLease::Live(_) => "live".to_owned(),
+            UsedLease::Live(lease) => {
+                self.tell(&lease, used.time.at());
+                "live".to_owned()
+            }
             other => format!("{other:?}"),
         }
     }
@@ -267,6 +269,10 @@ impl Side {
         format!("{done:?} {}", finished.value)
     }
 
+    fn tell(&mut self, lease: &Lease, now: Timestamp) {
+        self.times.extend([lease.ends, lease.token_ends].map(|at| now.until(at)));
+    }
+
     fn lease(&self, lease: usize) -> Option<LeaseKey> {
         let at = self.leases.len().checked_sub(lease + 1)?;
         self.leases[at]
@@ -291,6 +297,25 @@ pub struct Both {
     sides: Cell<Option<[Side; 2]>>,
 }
 
+/// How far apart the times may be that the stores tell: the file's clock stands while it is opened anew, and the least step in which an end
+/// is moved is more than two seconds.
+const APART: Duration = Duration::from_millis(1500);
+
+/// Puts both clocks forward, if that is the step, to the same time.
+async fn forward(step: &Step, redis: &mut Side, file: &mut Side) {
+    match *step {
+        Step::Forward { by } => redis.world.forward(by).await,
+        Step::ToMonthsEnd { before } => {
+            let end = redis.world.month_ends().await;
+            let at = end.as_millis() - u64::try_from(before.as_millis()).unwrap();
+            redis.world.forward_to(Timestamp::from_millis(at)).await;
+        }
+        _ => return,
+    }
+    let now = redis.world.now().await;
+    file.world.forward_to(now).await;
+}
+
 impl StateMachineTest for Both {
     type SystemUnderTest = Self;
     type Reference = Plan;
@@ -305,9 +330,14 @@ impl StateMachineTest for Both {
 
     fn apply(mut both: Self, _: &Plan, step: Step) -> Self {
         let [redis, file] = both.sides.get_mut().as_mut().unwrap();
+        both.runtime.block_on(forward(&step, redis, file));
         let (on_redis, in_file) =
             both.runtime.block_on(async { tokio::join!(redis.take(&step), file.take(&step)) });
         assert_eq!(on_redis, in_file, "{step:?}: on Redis, and in the file");
+        for (on_redis, in_file) in redis.times.iter().zip(&file.times) {
+            let apart = on_redis.abs_diff(*in_file);
+            assert!(apart < APART, "{step:?}: {on_redis:?} on Redis, {in_file:?} in the file");
+        }
         both
     }
 
