@@ -125,7 +125,8 @@ pub(super) struct PoolTables {
     /// By the month active last, since when it is idle, ms, and number.
     idle: String,
     /// In the order of `Queue`. By when they are ready, ms, and number, guests that are lent or cool; by when they are to be, those to be scrubbed
-    /// and to be taken into conversations; by since when, those in something that is not worth a month's price; by the month in which they were active last, and number, those beyond the size.
+    /// and to be taken into conversations; by number, those in something that is not worth a month's price; by the month in which they were
+    /// active last, and number, those beyond the size.
     queues: [String; 5],
 }
 
