@@ -284,6 +284,22 @@ fn nothing_that_nobody_wrote_about_guests_is_a_fault() {
 }
 
 #[test]
+fn check_tells_of_apps_on_other_sites_and_how_long_a_guest_can_still_be_in() {
+    let good = GOOD.replace("https://id.example.com", "http://127.0.0.1:1");
+    let origins = "[server]\nallowed_origins = [\"https://app.other.example\"]\n";
+    let file =
+        format!("{}[guests]\nsize = 3\ntoken_ttl = \"17m\"\n", good.replace("[server]\n", origins));
+
+    let checked = vestibule(&["check", "--config", "good.toml"], &file, &[]);
+
+    let said = text(&checked.stdout);
+    let doubt = said.lines().find(|line| line.starts_with("doubt  server.allowed_origins[0]"));
+    let doubt = doubt.unwrap_or_else(|| panic!("{said}"));
+    assert!(doubt.contains("as a bearer, or a guest's lease secret"), "{doubt}");
+    assert!(said.contains("17m       after a visitor gave its guest back or signed in"), "{said}");
+}
+
+#[test]
 fn guests_can_come_from_the_environment_alone() {
     let good = [
         ("VESTIBULE__GUESTS__SIZE", "500"),
