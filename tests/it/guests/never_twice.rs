@@ -331,7 +331,8 @@ async fn no_guest_has_two_holders_whatever_breaks() {
 
 /// What makes a process' own clock begin at a moment and run fast. Time-outs go by the other clock, which goes on as it is.
 fn fast_from(begins: f64) -> [(&'static str, String); 5] {
-    let begins = chrono::DateTime::from_timestamp_millis((begins * 1e3) as i64).unwrap();
+    let begins = std::time::UNIX_EPOCH + Duration::from_secs_f64(begins);
+    let begins = chrono::DateTime::<chrono::Utc>::from(begins);
     [
         ("LD_PRELOAD", crate::skew::library().to_str().unwrap().to_owned()),
         ("FAKETIME", format!("@{} x{SPEED}", begins.format("%Y-%m-%d %H:%M:%S"))),

@@ -245,7 +245,6 @@ pub async fn what_is_put_aside_and_doubtful_keeps_its_month(world: &mut World) {
 
 pub async fn guests_made_after_a_doubt_are_lent_when_it_is_over(world: &mut World) {
     let two = PoolTerms { size: 2, ..TERMS };
-    world.heed_doubt(&two).await.unwrap();
     let until = quarantine(world, &two).await;
     wait(world.lend("ann", &FOUR).await);
     world.forward_to(until).await;

@@ -151,6 +151,7 @@ fn early(from: u64) -> WorkTerms {
 pub async fn guests_that_cool_into_the_next_month_are_scrubbed_before(world: &mut World) {
     let end = before_months_end(world, MINUTE * 16).await;
     let terms = PoolTerms { cooldown: MINUTE * 15, ..TERMS };
+    world.heed_doubt(&terms).await.unwrap();
     let lease = world.lent("ann", &terms).await;
     let living = world.lent("ben", &PoolTerms { first: MINUTE * 12, ..terms }).await;
     let back = world.lent("cid", &terms).await;

@@ -38,7 +38,7 @@ impl Chance {
     /// A stay: mostly of minutes, some of hours.
     fn stay(&mut self) -> Duration {
         let halvings = (0..6).take_while(|_| self.below(2) == 0).count();
-        Duration::from_secs(30 + self.below(3 * 60) << halvings)
+        Duration::from_secs((30 + self.below(3 * 60)) << halvings)
     }
 }
 

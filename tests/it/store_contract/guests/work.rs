@@ -178,7 +178,7 @@ pub async fn whichever_is_due_longest_comes_first(world: &mut World) {
         assert!(matches!(join.task, GuestTask::Join { .. }));
         assert!(world.finish(&join, WorkDone::Failed { retry_after: MINUTE * 2 }).await);
     }
-    world.forward_to(another.ends.plus(TERMS.cooldown)).await;
+    world.forward_to(another.ends.plus(TERMS.cooldown + Duration::from_secs(1))).await;
     let given_back = world.lent("dan", &of_thirty).await;
     assert!(world.end(&key(&given_back, "dan")).await);
     world.forward(MINUTE * 2).await;

@@ -61,6 +61,8 @@ impl World {
     }
 
     async fn begun(mut self) -> Self {
+        // As each process does when it starts: what it lends with is known then.
+        assert_eq!(self.heed_doubt(&TERMS).await.unwrap().value, None);
         let next = self.month_ends().await;
         self.forward_to(next.plus(Duration::from_hours(9 * 24 + 12))).await;
         self

@@ -101,7 +101,7 @@ impl Rows<'_> {
             return Ok(None);
         }
         let (month, ready) = (month_of(self.ms()), pool.floor_idle);
-        let doubtful = |(active, number)| Guest { number, active, ready, ..Guest::default() };
+        let doubtful = |(active, number)| Guest { number, ready, active, ..Guest::default() };
         let unsure = 1..=pool.unsure.min(size);
         // What costs nothing to lend comes first: the latest months.
         if let Some(aside) = self.find_aside(month..=month + 1, unsure.clone())? {
