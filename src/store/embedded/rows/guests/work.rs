@@ -205,7 +205,7 @@ impl Rows<'_> {
         // What was read before it was ready may have changed while a token lived.
         if claimed_at < ready {
             guest.waits.work = None;
-            guest.waits.busy = Some(ready.max(now));
+            guest.waits.busy = Some(ready);
             self.keep_guest(&guest)?;
             return Ok(true);
         }
