@@ -136,7 +136,8 @@ async fn a_replica_that_takes_over_keeps_back_what_it_may_not_have_heard_of() {
     let refused = come_without_cookie(&second.url, None).await;
     assert_eq!(refused.code(), "pool_exhausted");
     let after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((100..=120).contains(&after), "{after}");
+    // What is lost at most, the first token, and the cool-down.
+    assert!((120..=140).contains(&after), "{after}");
     let token = with_secret(Method::POST, &format!("{}/token", second.url), &secret).await;
     assert_eq!(token.status, StatusCode::OK);
 }
