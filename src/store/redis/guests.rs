@@ -56,7 +56,7 @@ impl Redis {
             let call = call.arg(&*self.birth()).arg(terms.size).text(Maybe(terms.budget));
             let call = call.arg(millis(first)).arg(millis(terms.cooldown));
             let call = call.arg(u8::from(terms.joins)).arg(millis(Store::TOMBSTONE));
-            let call = call.arg(millis(WorkTerms::WORTHWHILE));
+            let call = call.arg(millis(WorkTerms::WORTHWHILE)).arg(millis(WorkTerms::WANTED));
             let mut answer = call.run(&self.link).await?;
             let lent = match answer.number()? {
                 0 => Lent::Exhausted { after: answer.millis()? },

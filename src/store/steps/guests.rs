@@ -158,6 +158,10 @@ impl WorkTerms {
     /// taken the work.
     pub const WORTHWHILE: Duration = Duration::from_secs(20);
 
+    /// For how long a stale guest that is scrubbed for the next visitor keeps another from being scrubbed too. One that fails again and again must
+    /// not keep all others from it; and while Twilio is away, not one more for each visitor may become active.
+    pub const WANTED: Duration = Duration::from_mins(5);
+
     /// When to try again what was found dirty in a month in which it is active, when writing is free: by then either there is time for it,
     /// or the month is over.
     pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -57,8 +57,9 @@ pub(super) type Denial = (u64, &'static str);
 pub(super) type Limit = (u64, &'static str);
 /// The first guest that was never lent; the cool-down asked for last and the longest ever, ms; when the store was found to have lost writes, 0 for never, until
 /// when guests are kept back for it that are idle and that were lent, ms, and up to which guest also those that were never lent are
-/// doubtful; leases that began before this moment are over, ms; the stale guest that is scrubbed for the next visitor, 0 for none.
-type PoolRow = (u32, (u64, u64), (u64, u64, u64, u32), u64, u32);
+/// doubtful; leases that began before this moment are over, ms; the stale guest that is scrubbed for the next visitor, 0 for none, and since
+/// when, ms.
+type PoolRow = (u32, (u64, u64), (u64, u64, u64, u32), u64, (u32, u64));
 /// How many guests are active in the month, and how many are idle that were last active in it; how many of these were seen clean before
 /// the store was found to have lost writes, when that was, ms. All of them, if it was so later than the row says.
 type MonthRow = (u32, u32, (u32, u64));

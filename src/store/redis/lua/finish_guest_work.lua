@@ -21,16 +21,9 @@ if ARGV[3] == 'inherited' then
   redis.call('HDEL', KEYS[2], 'h', 'hu')
   return {ms, 1}
 end
--- Another stale guest may be scrubbed for the next visitor: this one is, or its turn comes again.
-local function make_way()
-  if redis.call('HGET', pool, 'w') == guest then
-    redis.call('HDEL', pool, 'w')
-  end
-end
 if ARGV[3] == 'failed' or ARGV[3] == 'joined' then
   redis.call('HDEL', KEYS[2], 'k', 'w', 'q', 'j')
   if not kept[8] then
-    make_way()
     redis.call('ZADD', at('work'), ms + ARGV[4], guest)
     return {ms, 1}
   end
@@ -57,7 +50,10 @@ if not kept[4] then
 elseif known[1] and tonumber(kept[5]) < tonumber(known[1]) then
   ready = math.max(ready, known[2])
 end
-make_way()
+if string.match(redis.call('HGET', pool, 'w') or '', '^%d+') == guest then
+  -- Another stale guest may be scrubbed for the next visitor.
+  redis.call('HDEL', pool, 'w')
+end
 redis.call('HDEL', KEYS[2], 'k', 'w', 'q')
 redis.call('ZREM', at('work'), guest)
 if tonumber(kept[2]) < ready then

@@ -11,12 +11,13 @@
 --       8 [string] 1 when the guest is to be taken into conversations
 --       9 [int]    how long a repeat may come, ms
 --      10 [int]    how much of a month has to be left for a stale guest to be paid for in it, ms
+--      11 [int]    for how long one that is wanted keeps another from being wanted, ms
 --
 -- Returns {ms of the store's clock, 1, guest, ends ms, since ms}; {ms, 0, ms to wait} when there is none; {ms, 2, ms to wait} when there is one, and the
 -- budget does not allow it; {ms, 3} when the caller has to heed a doubt first.
 -- What is idle is kept by the month in which it was active last, by when it was seen clean. So the sets are as many as the months, and
 -- each look is one at the first of a set, whatever the pool's size. What was put aside keeps its month too.
-assert(#KEYS == 1 and #ARGV == 10, 'lend_guest.lua takes 1 key and 10 arguments')
+assert(#KEYS == 1 and #ARGV == 11, 'lend_guest.lua takes 1 key and 11 arguments')
 
 local month = month_of(ms)
 local kept = redis.call('HMGET', pool, 'b', 'id', 'n', 'd', 'fi', 'un', 'w', 'cd', 'a' .. month, 'fl')
@@ -112,14 +113,15 @@ if looks == 0 then
   return {ms, 0, 1000}
 end
 local over = begins(month + 1)
-local stale = not kept[7] and redis.call('ZRANGEBYSCORE', at('stale'), '-inf', size, 'LIMIT', 0, 1)[1]
+local wanted_since = tonumber(string.match(kept[7] or '', '%d+$'))
+local stale = ms - (wanted_since or 0) >= tonumber(ARGV[11]) and redis.call('ZRANGEBYSCORE', at('stale'), '-inf', size, 'LIMIT', 0, 1)[1]
 local in_time = over - ms >= tonumber(ARGV[10])
 if stale and not guest and ms >= floor and not over_budget and in_time then
   -- Taking it out of what it is in costs the month that lending it costs, so that one price covers both.
   redis.call('ZREM', at('stale'), stale)
   redis.call('HSET', at(stale), 'a', count(0, month, month), 'b', ms)
   redis.call('ZADD', at('work'), ms, stale)
-  redis.call('HSET', pool, 'w', stale)
+  redis.call('HSET', pool, 'w', string.format('%s %.0f', stale, ms))
   return {ms, 0, 2000}
 end
 

@@ -193,10 +193,11 @@ impl Rows<'_> {
         Ok(Lent::Guest(guest.lease(ends)))
     }
 
-    /// The stale guest to be scrubbed for the next visitor, unless one is already.
+    /// The stale guest to be scrubbed for the next visitor, unless one is since a moment ago.
     fn first_stale(&self, pool: &Pool, size: u32) -> Result<Option<u32>, Trouble> {
         let first = self.first_of(Queue::Stale, 0)?.map(|(_, number)| number);
-        Ok(first.filter(|number| *number <= size && pool.wanted == 0))
+        let is_wanted = self.ms().saturating_sub(pool.wanted.1) < millis(WorkTerms::WANTED);
+        Ok(first.filter(|number| *number <= size && !is_wanted))
     }
 
     /// Has a stale guest scrubbed: taking it out of what it is in costs the month that lending it will, so that one price covers both.
@@ -211,7 +212,7 @@ impl Rows<'_> {
             ..Guest::default()
         };
         self.keep_guest(&guest)?;
-        pool.wanted = number;
+        pool.wanted = (number, now);
         self.keep_pool(&pool)
     }
 }

@@ -37,8 +37,8 @@ struct Pool {
     unsure: u32,
     /// Leases that began before this are over, ms.
     ended_before: u64,
-    /// The stale guest that is scrubbed for the next visitor; 0 for none.
-    wanted: u32,
+    /// The stale guest that is scrubbed for the next visitor, 0 for none, and since when, ms.
+    wanted: (u32, u64),
 }
 
 /// A guest's record.
@@ -91,7 +91,7 @@ impl Rows<'_> {
     fn pool(&self) -> Result<Pool, Trouble> {
         let row = self.pool.get(())?.map(|row| row.value());
         let (next, (cooldown, longest_cooldown), doubt, ended_before, wanted) =
-            row.unwrap_or((1, (0, 0), (0, 0, 0, 0), 0, 0));
+            row.unwrap_or((1, (0, 0), (0, 0, 0, 0), 0, (0, 0)));
         let (doubted, floor_idle, floor_lent, unsure) = doubt;
         Ok(Pool {
             next,

@@ -186,7 +186,6 @@ impl Rows<'_> {
             WorkDone::Inherited => guest.heir = None,
             WorkDone::Joined => guest.end_claim(self.ms(), None),
             WorkDone::Failed { retry_after } => {
-                self.make_way(number)?;
                 let again = self.ms().saturating_add(millis(retry_after));
                 guest.end_claim(self.ms(), Some(again));
             }
@@ -198,8 +197,12 @@ impl Rows<'_> {
     }
 
     fn end_scrub(&mut self, mut guest: Guest, done: WorkDone) -> Result<bool, Trouble> {
-        self.make_way(guest.number)?;
-        let pool = self.pool()?;
+        let mut pool = self.pool()?;
+        if pool.wanted.0 == guest.number {
+            // Another stale guest may be scrubbed for the next visitor.
+            pool.wanted = (0, 0);
+            self.keep_pool(&pool)?;
+        }
         let (now, ready) = (self.ms(), guest.ready.max(pool.floor_for(&guest)));
         let claimed_at = guest.claim.take().map_or(0, |claim| claim.at);
         // What was read before it was ready may have changed while a token lived.
@@ -222,16 +225,6 @@ impl Rows<'_> {
             self.make_idle(Idle { month: guest.active, since: now, number: guest.number })?;
         }
         Ok(true)
-    }
-
-    /// Another stale guest may be scrubbed for the next visitor: this one is, or its turn comes again.
-    fn make_way(&mut self, number: u32) -> Result<(), Trouble> {
-        let mut pool = self.pool()?;
-        if pool.wanted == number {
-            pool.wanted = 0;
-            self.keep_pool(&pool)?;
-        }
-        Ok(())
     }
 }
 
