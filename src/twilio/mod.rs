@@ -239,14 +239,16 @@ impl Twilio {
         self.http.counted(Endpoint::User, user).map(Some)
     }
 
-    /// Takes away a user's friendly name and attributes, and gives it a role.
+    /// Calls a user by its identity, takes away its attributes, and gives it a role.
     ///
     /// # Errors
     ///
     /// [`TwilioError`], any.
     pub async fn reset_user(&self, identity: &Identity, role_sid: &str) -> Result<(), TwilioError> {
         let url = self.url(&["Users", identity.as_str()], &[])?;
-        let form = [("FriendlyName", ""), ("Attributes", "{}"), ("RoleSid", role_sid)];
+        // Whether an empty name clears it or leaves it as it is, is not documented.
+        let name = identity.as_str();
+        let form = [("FriendlyName", name), ("Attributes", "{}"), ("RoleSid", role_sid)];
         let reset = self.http.send(Endpoint::ResetUser, Method::POST, url, &form).await;
         found_or(reset, Endpoint::ResetUser).map(drop)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,7 +17,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::json::{Place, refusal};
-use super::{CHANNEL_USER, Participant, ROLES, StandIn, role_sid};
+use super::{CHANNEL_USER, Participant, ROLES, StandIn, World, role_sid};
 
 type Answer = Result<Response, Response>;
 
@@ -68,6 +68,13 @@ fn no_user() -> Response {
 
 fn no_conversation() -> Response {
     no(StatusCode::NOT_FOUND, 50350, "Conversation not found")
+}
+
+/// What is said to whoever does that in a conversation which refuses it.
+fn refused(world: &mut World, method: &Method, conversation: &str) -> Option<Response> {
+    let (status, code) = world.refusal(method, conversation)?;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+    Some(no(status, code, "The conversation refuses it"))
 }
 
 impl StandIn {
@@ -129,6 +136,8 @@ async fn update_user(
     let user = world.users.get_mut(&identity).ok_or_else(no_user)?;
     for (name, value) in form_urlencoded::parse(body.as_bytes()) {
         match &*name {
+            // Whether Twilio takes that for "none" is not documented: here it is no change.
+            "FriendlyName" if value.is_empty() => {}
             "FriendlyName" => user.friendly_name = Some(value.into_owned()),
             "Attributes" => user.attributes = value.into_owned(),
             "RoleSid" => user.role_sid = value.into_owned(),
@@ -169,6 +178,9 @@ async fn add(
     if world.conversation(&name).is_none() {
         return Err(no_conversation());
     }
+    if let Some(refusal) = refused(&mut world, &Method::POST, &name) {
+        return Err(refusal);
+    }
     world.make_user(&identity);
     let role_sid = form.get("RoleSid").map_or_else(|| role_sid(CHANNEL_USER), ToString::to_string);
     let participant = Participant { sid: world.sid("MB"), role_sid };
@@ -187,6 +199,9 @@ async fn remove(
     Path((name, participant)): Path<(String, String)>,
 ) -> Answer {
     let mut world = stand_in.world();
+    if let Some(refusal) = refused(&mut world, &Method::DELETE, &name) {
+        return Err(refusal);
+    }
     let participants = &mut world.conversation(&name).ok_or_else(no_conversation)?.participants;
     let is = |(identity, it): &(&String, &Participant)| {
         **identity == participant || it.sid == participant
@@ -228,8 +243,11 @@ async fn bindings(
     let wanted = query.get("Identity");
     let of = world.bindings.iter().filter(|(_, it)| wanted.is_none_or(|wanted| wanted == *it));
     let all = of.map(|(sid, identity)| place.binding(sid, identity)).collect::<Vec<_>>();
-    let path =
-        wanted.map_or_else(|| "/Bindings".to_owned(), |it| format!("/Bindings?Identity={it}"));
+    let query_of = |wanted| {
+        form_urlencoded::Serializer::new(String::new()).append_pair("Identity", wanted).finish()
+    };
+    let path = wanted
+        .map_or_else(|| "/Bindings".to_owned(), |wanted| format!("/Bindings?{}", query_of(wanted)));
     Ok(json(StatusCode::OK, place.page("bindings", &path, &all, page_of(&query))))
 }
 

@@ -35,7 +35,9 @@ const ROLES: [(&str, &str); 4] = [
     ("channel user", "conversation"),
 ];
 
-/// The places of the defaults among them.
+/// Places among them.
+#[cfg(feature = "inside")]
+const SERVICE_ADMIN: usize = 0;
 const SERVICE_USER: usize = 1;
 const CHANNEL_USER: usize = 3;
 
@@ -65,6 +67,8 @@ struct World {
     /// By SID, the identity of each push binding.
     bindings: BTreeMap<String, String>,
     requests: Vec<(Method, String)>,
+    /// By method and SID, the conversations that nobody can be taken into or out of: status and code of the refusal.
+    refusals: BTreeMap<(String, String), (u16, u32)>,
     /// The identities that a write has made active.
     written: BTreeSet<String>,
     sids: u64,
@@ -82,6 +86,12 @@ impl World {
     fn conversation(&mut self, name: &str) -> Option<&mut Conversation> {
         let is = |it: &&mut Conversation| it.sid == name || it.unique_name.as_deref() == Some(name);
         self.conversations.iter_mut().find(is)
+    }
+
+    /// What is said to whoever does that in a conversation, if it is refused.
+    fn refusal(&mut self, method: &Method, name: &str) -> Option<(u16, u32)> {
+        let sid = self.conversation(name)?.sid.clone();
+        self.refusals.get(&(method.to_string(), sid)).copied()
     }
 
     /// The identity of a user by its SID or identity.
@@ -161,6 +171,17 @@ impl StandIn {
         self.world().base = Some(base);
     }
 
+    /// A conversation refuses from now on that somebody is taken in (`POST`) or out (`DELETE`), with this status and code, or does not any more.
+    pub fn refuse(&self, method: &Method, conversation: &str, refusal: Option<(u16, u32)>) {
+        let mut world = self.world();
+        let Some(sid) = world.conversation(conversation).map(|it| it.sid.clone()) else { return };
+        let key = (method.to_string(), sid);
+        match refusal {
+            Some(refusal) => drop(world.refusals.insert(key, refusal)),
+            None => drop(world.refusals.remove(&key)),
+        }
+    }
+
     /// A user's device asks for push notifications.
     pub fn bind(&self, identity: &str) {
         let mut world = self.world();
@@ -179,11 +200,20 @@ impl StandIn {
         }
     }
 
+    /// A user is given the service's role for admins.
+    pub fn make_admin(&self, identity: &str) {
+        let mut world = self.world();
+        world.make_user(identity);
+        if let Some(user) = world.users.get_mut(identity) {
+            user.role_sid = role_sid(SERVICE_ADMIN);
+        }
+    }
+
     /// Whether anything is known of a user that the next holder of its identity would have too.
     pub fn is_marked(&self, identity: &str) -> bool {
         let world = self.world();
         let named = world.users.get(identity).is_some_and(|user| {
-            user.friendly_name.as_ref().is_some_and(|name| !name.is_empty())
+            user.friendly_name.as_ref().is_some_and(|name| name != identity)
                 || user.attributes != "{}"
                 || user.role_sid != role_sid(SERVICE_USER)
         });

@@ -67,7 +67,7 @@ async fn each_call_is_one_request_as_twilio_documents_it() {
             "POST …/Conversations/a%2Fb%20%3F%23%252F%26%C3%BC../Participants Identity=Guest%7E1.x_y-z",
             "DELETE …/Conversations/a%2Bb/Participants/Guest~1.x_y-z ",
             "GET …/Users/Guest~1.x_y-z ",
-            "POST …/Users/Guest~1.x_y-z FriendlyName=&Attributes=%7B%7D&RoleSid=RL1",
+            "POST …/Users/Guest~1.x_y-z FriendlyName=Guest%7E1.x_y-z&Attributes=%7B%7D&RoleSid=RL1",
             "GET …/Bindings?Identity=Guest%7E1.x_y-z&PageSize=50 ",
             "DELETE …/Bindings/BS1 ",
             "GET …/Roles?PageSize=50 ",
