@@ -134,7 +134,7 @@ impl Service {
         let session_rooms = sessions::Rooms { store: store.clone(), seal, tasks: tasks.clone() };
         let sessions = Arc::new(Sessions::new(session_rooms, config.session, met.terms, limit));
         let limits = Arc::new(Limits::new(store.clone(), config.limits));
-        let twilio = Arc::new(Twilio::new(&config.twilio_api, &metrics)?);
+        let twilio = Arc::new(Twilio::new(&config.twilio_api, store.clone(), &metrics)?);
         let guests = config.guests.map(|settings| {
             let (store, limits, twilio) = (store.clone(), limits.clone(), twilio.clone());
             let rooms = guests::Rooms { store, limits, twilio };
@@ -196,7 +196,9 @@ impl Service {
         if let Some(guests) = guests {
             for _ in 0..GUEST_WORKERS {
                 let guests = guests.clone();
-                tasks.run_for_ever(async move { guests.work_for_ever().await });
+                tasks.run_for_ever(
+                    async move { guests.work_until(&CancellationToken::new()).await },
+                );
             }
             tasks.run_for_ever(async move { guests.tell_for_ever().await });
         }

@@ -3,6 +3,8 @@
 //! Owns what a holder's secret says, who may have a guest, and the work at Twilio that a guest needs before it is lent again. Does not
 //! own which one is lent, which is a step of `store`, nor the token (`mint`).
 
+mod roles;
+mod tasks;
 mod ticket;
 mod work;
 
@@ -23,8 +25,8 @@ use crate::store::{
 };
 use crate::telemetry::Metrics;
 use crate::twilio::Twilio;
+use roles::Roles;
 pub use ticket::Tickets;
-use work::Roles;
 
 /// How guests are lent.
 #[derive(Clone, Debug)]
@@ -175,6 +177,7 @@ pub struct Guests {
     /// Wakes what works on guests.
     work: Notify,
     roles: Roles,
+    waits: work::Waits,
     series: work::Series,
 }
 
@@ -182,7 +185,8 @@ impl Guests {
     /// A pool of these guests, each used by its holder at most as often as `limit` says.
     pub fn new(rooms: Rooms, settings: Settings, limit: Option<Rate>, metrics: &Metrics) -> Self {
         let series = work::Series::new(metrics);
-        Self { rooms, settings, limit, work: Notify::new(), roles: Roles::default(), series }
+        let (work, roles, waits) = (Notify::new(), Roles::default(), work::Waits::default());
+        Self { rooms, settings, limit, work, roles, waits, series }
     }
 
     /// The visitor's own guest again, if it has one that may still be its own, else another one. A ticket is spent on another one only, and

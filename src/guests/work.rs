@@ -1,23 +1,21 @@
-//! What is done at Twilio about guests, beside the requests: they are taken into the guests' conversations, and out of everything before they
-//! are lent again.
+//! Who works on which guest, and when again: the work itself is [`tasks`](super::tasks).
 //!
 //! Each process works on a few guests at a time; the store gives each to one of them.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge};
-use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{Guests, Settings};
 use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Identity, RequestId};
-use crate::store::{
-    Allowance, Dated, FoundWork, GuestTask, GuestWork, PoolState, Rate, StoreError, WorkDone,
-    WorkTerms,
-};
-use crate::telemetry::{AUDIT, Metrics, explain};
-use crate::twilio::{TwilioError, User};
+use crate::store::{Dated, FoundWork, GuestWork, PoolState, StoreError, WorkDone, WorkTerms};
+use crate::telemetry::{Metrics, explain};
+use crate::twilio::{TwilioError, WRITES};
 
 /// For how long a guest is one process's. Another takes over what is not finished by then.
 const HOLD: Duration = Duration::from_mins(1);
@@ -34,11 +32,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait after Twilio did not answer, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How long a guest waits with which something is wrong that keeps no other from its turn, at first and at most.
+const OWN_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
+
+/// For how long Twilio may tell us to leave it alone.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Of how many guests is remembered how long they waited last. Beyond that they begin anew.
+const MOST_WAITING: usize = 4096;
+
 /// How often the pool's state is told to the metrics, and the store looked at for lost writes.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// How often we write at Twilio, all replicas together: its limit is 30 a second, and no burst may pass it in any second.
-const WRITES: Rate = Rate { count: 5, per: Duration::from_millis(200) };
 
 impl Settings {
     /// How many guests an hour can be taken into `conversations` and out again, which is a write each; `None` without conversations.
@@ -50,43 +54,100 @@ impl Settings {
     }
 }
 
-/// What the roles are called at Twilio, asked for once.
-#[derive(Default)]
-pub(super) struct Roles {
-    /// Of a new user.
-    user: OnceCell<String>,
-    /// Of a guest in the guests' conversations.
-    guest: OnceCell<Option<String>>,
-}
-
 /// Why work on a guest came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum WorkError {
+pub(super) enum WorkError {
     #[error(transparent)]
     Twilio(#[from] TwilioError),
-    #[error("Twilio has no conversation role that is called so")]
-    NoRole,
+    #[error("in the conversation {conversation}")]
+    In {
+        conversation: String,
+        #[source]
+        source: TwilioError,
+    },
+    #[error("Twilio has no conversation role that is called {0}")]
+    NoRole(String),
     #[error("it took longer than {} s", PATIENCE.as_secs())]
     Slow,
+    #[error("another process works on the guest by now")]
+    Overtaken,
     #[error("the guest is taken into something again and again")]
     Restless,
+    #[error("the process ends")]
+    Stopped,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl WorkError {
-    /// Whether Twilio refuses us, and not this.
-    fn is_refused_altogether(error: &TwilioError) -> bool {
-        matches!(error, TwilioError::Refused { status: 401 | 403 | 429, .. })
+    fn of_twilio(&self) -> Option<&TwilioError> {
+        match self {
+            Self::Twilio(error) | Self::In { source: error, .. } => Some(error),
+            _ => None,
+        }
     }
 
     /// Whether the next guest would fare no better.
     fn is_about_twilio(&self) -> bool {
-        let of_twilio = |error: &TwilioError| {
-            matches!(error, TwilioError::Away { .. } | TwilioError::Busy)
-                || Self::is_refused_altogether(error)
-        };
-        matches!(self, Self::Twilio(error) if of_twilio(error))
+        self.of_twilio().is_some_and(TwilioError::is_about_twilio)
+    }
+
+    /// Whether the store has no answer.
+    fn is_about_store(&self) -> bool {
+        matches!(self, Self::Store(_)) || matches!(self.of_twilio(), Some(TwilioError::Store(_)))
+    }
+
+    /// Whether the time for it is over.
+    pub(super) fn is_too_late(&self) -> bool {
+        matches!(self.of_twilio(), Some(TwilioError::TooLate))
+    }
+
+    /// Whether the rest of the work may well be done.
+    pub(super) fn is_about_one(&self) -> bool {
+        let ends = self.is_about_twilio() || self.is_about_store() || self.is_too_late();
+        self.of_twilio().is_some() && !ends
+    }
+}
+
+/// How long each guest waits with which something is wrong of its own.
+#[derive(Default)]
+pub(super) struct Waits(Mutex<HashMap<u32, Duration>>);
+
+impl Waits {
+    /// How long this one waits now: twice as long as the last time.
+    fn lengthen(&self, guest: u32) -> Duration {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waits.len() >= MOST_WAITING {
+            waits.clear();
+        }
+        let next = waits.entry(guest).or_insert(OWN_BACKOFF.0);
+        let wait = *next;
+        *next = (wait * 2).min(OWN_BACKOFF.1);
+        wait
+    }
+
+    fn end(&self, guest: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&guest);
+    }
+}
+
+/// Work on a guest, by whoever has claimed it.
+pub(super) struct Job<'a> {
+    pub(super) identity: Identity,
+    pub(super) work: &'a GuestWork,
+    /// When it was claimed.
+    pub(super) time: StoreTime,
+    stop: &'a CancellationToken,
+}
+
+impl Job<'_> {
+    /// Between two steps: whether there is to be another.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkError::Stopped`], no other.
+    pub(super) fn go_on(&self) -> Result<(), WorkError> {
+        if self.stop.is_cancelled() { Err(WorkError::Stopped) } else { Ok(()) }
     }
 }
 
@@ -140,48 +201,82 @@ impl Series {
 }
 
 impl Guests {
-    /// Works on guests, one after the other, for ever. Several of these may run.
-    pub async fn work_for_ever(&self) {
+    /// Works on guests, one after the other, until told to stop; then the step under way is finished, and the guest is given to whoever
+    /// asks next. Several of these may run.
+    pub async fn work_until(&self, stop: &CancellationToken) {
         let mut backoff = BACKOFF.0;
-        loop {
-            match self.work_once(backoff).await {
-                Ok(true) => backoff = BACKOFF.0,
-                // Woken by what makes work here; what others leave behind, and what comes of time, is found by looking.
-                Ok(false) => drop(timeout(PAUSE, self.work.notified()).await),
-                Err(WorkError::Store(_)) => sleep(PAUSE).await,
-                Err(error) => {
-                    tracing::warn!(why = explain(&error), "a guest could not be worked on");
-                    // What is wrong with one guest or one conversation keeps no other waiting.
-                    if error.is_about_twilio() {
-                        sleep(backoff).await;
-                        backoff = (backoff * 2).min(BACKOFF.1);
-                    }
+        while !stop.is_cancelled() {
+            let pause = match self.work_once(backoff, stop).await {
+                Ok(true) => {
+                    backoff = BACKOFF.0;
+                    continue;
                 }
-            }
+                // Woken by what makes work here; what others leave behind, and what comes of time, is found by looking.
+                Ok(false) => {
+                    let woken = timeout(PAUSE, self.work.notified());
+                    let _whichever = stop.run_until_cancelled(woken).await;
+                    continue;
+                }
+                Err(error) if error.is_about_store() => PAUSE,
+                // What is wrong with one guest or one conversation keeps no other waiting.
+                Err(error) if !error.is_about_twilio() => continue,
+                Err(error) => {
+                    let told = told(&error).max(backoff);
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                    told
+                }
+            };
+            let _whichever = timeout(pause, stop.cancelled()).await;
         }
     }
 
     /// Works on one guest, if there is one; whether there was.
-    async fn work_once(&self, backoff: Duration) -> Result<bool, WorkError> {
+    async fn work_once(
+        &self,
+        backoff: Duration,
+        stop: &CancellationToken,
+    ) -> Result<bool, WorkError> {
         let Some((work, time)) = self.claim().await? else { return Ok(false) };
-        let worked = match timeout(PATIENCE, self.do_it(&work, time)).await {
+        // A prefix and a number are always an identity.
+        let Ok(identity) = self.identity(work.guest) else { return Ok(false) };
+        let job = Job { identity, work: &work, time, stop };
+        let worked = match timeout(PATIENCE, self.do_it(&job)).await {
             Ok(worked) => worked,
             Err(_) => Err(WorkError::Slow),
         };
         let done = match &worked {
-            Ok(done) => *done,
-            Err(error) if error.is_about_twilio() => WorkDone::Failed { retry_after: backoff },
-            Err(_) => WorkDone::Failed { retry_after: BACKOFF.1 },
-        };
-        match done {
-            WorkDone::Failed { .. } => self.series.failed.increment(1),
-            WorkDone::Dirty => self.series.stale.increment(1),
-            WorkDone::Clean | WorkDone::Joined | WorkDone::Inherited => {
-                self.series.scrubbed.increment(1);
+            Ok(done) => {
+                self.waits.end(work.guest);
+                *done
             }
+            Err(error) => WorkDone::Failed { retry_after: self.retry_after(&job, error, backoff) },
+        };
+        match (done, &worked) {
+            (_, Err(WorkError::Stopped)) => {}
+            (WorkDone::Failed { .. }, _) => self.series.failed.increment(1),
+            (WorkDone::Dirty, _) => self.series.stale.increment(1),
+            _ => self.series.scrubbed.increment(1),
         }
         self.rooms.store.finish_guest_work(&work, done).await?;
         worked.map(|_| true)
+    }
+
+    /// When work that came to nothing is given out again.
+    fn retry_after(&self, job: &Job<'_>, error: &WorkError, backoff: Duration) -> Duration {
+        if matches!(error, WorkError::Stopped) {
+            return Duration::ZERO;
+        }
+        if error.is_about_store() {
+            return PAUSE;
+        }
+        let identity = job.identity.as_str();
+        let why = explain(error);
+        tracing::warn!(identity, why, "a guest could not be worked on");
+        if error.is_about_twilio() {
+            told(error).max(backoff)
+        } else {
+            self.waits.lengthen(job.work.guest)
+        }
     }
 
     async fn claim(&self) -> Result<Option<(GuestWork, StoreTime)>, WorkError> {
@@ -198,132 +293,6 @@ impl Guests {
         }
     }
 
-    async fn do_it(&self, work: &GuestWork, time: StoreTime) -> Result<WorkDone, WorkError> {
-        // A prefix and a number are always an identity.
-        let Ok(identity) = self.identity(work.guest) else { return Ok(WorkDone::Dirty) };
-        match &work.task {
-            GuestTask::Join { .. } => self.join(&identity).await,
-            GuestTask::Scrub { free_until, heir } => {
-                if let Some(heir) = heir {
-                    self.bequeath(&identity, &heir.identity).await?;
-                    self.rooms.store.finish_guest_work(work, WorkDone::Inherited).await?;
-                }
-                self.scrub(&identity, *free_until, time).await
-            }
-        }
-    }
-
-    /// Takes a guest into the guests' conversations.
-    async fn join(&self, identity: &Identity) -> Result<WorkDone, WorkError> {
-        let twilio = &self.rooms.twilio;
-        let role = self.guest_role().await?;
-        for conversation in &self.settings.conversations {
-            self.pace().await?;
-            twilio.add_participant(conversation, identity, role).await?;
-        }
-        Ok(WorkDone::Joined)
-    }
-
-    /// Takes the member that a guest has become into the guest's conversations.
-    async fn bequeath(&self, guest: &Identity, heir: &Identity) -> Result<(), WorkError> {
-        let twilio = &self.rooms.twilio;
-        for conversation in twilio.conversations_of(guest).await? {
-            self.pace().await?;
-            match twilio.add_participant(&conversation, heir, None).await {
-                // It was deleted just now, or is closed or full: what cannot be taken along keeps nothing else from it.
-                Err(error @ (TwilioError::NoConversation | TwilioError::Refused { .. }))
-                    if !WorkError::is_refused_altogether(&error) =>
-                {
-                    tracing::warn!(
-                        why = explain(&error),
-                        identity = heir.as_str(),
-                        "a conversation could not be carried over"
-                    );
-                }
-                added => added?,
-            }
-        }
-        tracing::info!(
-            target: AUDIT,
-            event = "guest_carried_over",
-            identity = heir.as_str(),
-            guest = guest.as_str(),
-            "a member has the conversations that it had as a guest"
-        );
-        Ok(())
-    }
-
-    /// Takes a guest out of everything, and looks again until there is nothing.
-    async fn scrub(
-        &self,
-        identity: &Identity,
-        free_until: Option<Timestamp>,
-        time: StoreTime,
-    ) -> Result<WorkDone, WorkError> {
-        for _ in 0..3 {
-            let twilio = &self.rooms.twilio;
-            let conversations = twilio.conversations_of(identity).await?;
-            let bindings = twilio.bindings_of(identity).await?;
-            let user = twilio.user(identity).await?;
-            let role = self.user_role().await?;
-            let marked = user.is_some_and(|user| is_marked(&user, identity, role));
-            // A binding is none of the eight things that make an identity active.
-            for binding in &bindings {
-                self.pace().await?;
-                twilio.delete_binding(binding).await?;
-            }
-            if conversations.is_empty() && !marked {
-                if bindings.is_empty() {
-                    return Ok(WorkDone::Clean);
-                }
-                continue;
-            }
-            for conversation in &conversations {
-                self.pace().await?;
-                if !is_free(free_until, time) {
-                    return Ok(WorkDone::Dirty);
-                }
-                twilio.remove_participant(conversation, identity).await?;
-            }
-            if marked {
-                self.pace().await?;
-                if !is_free(free_until, time) {
-                    return Ok(WorkDone::Dirty);
-                }
-                twilio.reset_user(identity, role).await?;
-            }
-        }
-        Err(WorkError::Restless)
-    }
-
-    /// Waits until one more write keeps within Twilio's limit.
-    async fn pace(&self) -> Result<(), StoreError> {
-        loop {
-            let store = &self.rooms.store;
-            match store.take_from_limit("twilio", WRITES, RequestId::unique()).await?.value {
-                Allowance::Allowed => return Ok(()),
-                Allowance::Refused { after } => sleep(after).await,
-            }
-        }
-    }
-
-    async fn user_role(&self) -> Result<&str, WorkError> {
-        let asking = || self.rooms.twilio.default_user_role();
-        Ok(self.roles.user.get_or_try_init(asking).await?)
-    }
-
-    async fn guest_role(&self) -> Result<Option<&str>, WorkError> {
-        let asking = async || {
-            let Some(name) = &self.settings.role else { return Ok(None) };
-            let roles = self.rooms.twilio.roles().await?;
-            let role = roles.into_iter().find(|role| {
-                role.kind == crate::twilio::RoleKind::Conversation && role.friendly_name == *name
-            });
-            role.map(|role| Some(role.sid)).ok_or(WorkError::NoRole)
-        };
-        Ok(self.roles.guest.get_or_try_init(asking).await?.as_deref())
-    }
-
     /// Tells the metrics of the pool, for ever.
     pub async fn tell_for_ever(&self) {
         loop {
@@ -335,16 +304,23 @@ impl Guests {
     }
 }
 
-/// Whether a write now makes nobody active who is not yet.
-fn is_free(free_until: Option<Timestamp>, time: StoreTime) -> bool {
-    // A write takes a while to arrive.
-    free_until.is_some_and(|until| time.now().plus(Duration::from_secs(15)) < until)
+/// For how long Twilio said to leave it alone, within reason.
+fn told(error: &WorkError) -> Duration {
+    error.of_twilio().map_or(Duration::ZERO, TwilioError::after).min(LONGEST)
 }
 
-/// Whether anything was written to a user that its next holder would have too.
-fn is_marked(user: &User, identity: &Identity, role: &str) -> bool {
-    let named = |name: &String| !name.is_empty() && name != identity.as_str();
-    user.friendly_name.as_ref().is_some_and(named)
-        || !matches!(user.attributes.trim(), "" | "{}" | "null")
-        || user.role_sid != role
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_waits_twice_as_long_each_time_up_to_five_minutes() {
+        let waits = Waits::default();
+        let seconds = |guest| waits.lengthen(guest).as_secs();
+
+        assert_eq!([(); 7].map(|()| seconds(1)), [10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(seconds(2), 10);
+        waits.end(1);
+        assert_eq!(seconds(1), 10);
+    }
 }

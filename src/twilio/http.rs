@@ -1,6 +1,6 @@
 //! Requests to Twilio: bounded in size and time, tried again where that makes sense, and observed.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram};
@@ -13,12 +13,15 @@ use url::{Url, form_urlencoded};
 
 use super::records::Refusal;
 use super::{Settings, TwilioError, code};
+use crate::clock::Timestamp;
+use crate::ids::RequestId;
+use crate::store::{Allowance, Dated, Rate, Store};
 use crate::telemetry::Metrics;
 
 /// The largest answer that is read, in bytes: a page of 50 conversations, each with 16 KB of attributes whose every sign is escaped.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 
-/// How often something is tried, and how long all tries and the pauses between them take at most.
+/// How often something is tried, and how long all tries and the pauses between them take at most; waiting for a turn is not counted.
 const TRIES: u32 = 4;
 const BUDGET: Duration = Duration::from_secs(12);
 
@@ -28,6 +31,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Shorter than servers keep theirs, so that a write is seldom sent into a connection that is being closed.
 const KEEP_CONNECTION: Duration = Duration::from_secs(10);
+
+/// How often we write, each try, all replicas together: Twilio's limit is 30 a second. No second has more than 25 turns and a burst of 2;
+/// the rest is for turns that travel for different times.
+pub const WRITES: Rate = Rate { count: 2, per: Duration::from_millis(80) };
+
+/// How long before its deadline a write is not begun any more: longer than a try can take.
+const MARGIN: Duration = Duration::from_secs(15);
 
 const DURATION: &str = "vestibule_twilio_call_duration_seconds";
 const FAILURES: &str = "vestibule_twilio_failures_total";
@@ -86,25 +96,81 @@ impl Endpoint {
             Self::Bindings | Self::Roles | Self::Configuration => &[],
         }
     }
+
+    /// Whether a refusal may turn out to be none: whoever asked looks again, and has it counted.
+    const fn is_in_question(self, error: &TwilioError) -> bool {
+        matches!((self, error), (Self::AddParticipant, TwilioError::Refused { status: 404, .. }))
+    }
+
+    /// Whether it is there in each service, so that a refusal speaks of our key or our service.
+    const fn is_the_services(self) -> bool {
+        matches!(self, Self::Bindings | Self::Roles | Self::Configuration)
+    }
 }
 
 /// The causes of failures, as a metric's label.
 const CAUSES: [&str; 4] = ["away", "busy", "refused", "not_understood"];
+
+/// What is asked.
+pub(super) struct Request<'a> {
+    endpoint: Endpoint,
+    method: Method,
+    url: Url,
+    form: &'a [(&'a str, &'a str)],
+    until: Option<Timestamp>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) const fn get(endpoint: Endpoint, url: Url) -> Self {
+        Self { endpoint, method: Method::GET, url, form: &[], until: None }
+    }
+
+    pub(super) const fn post(endpoint: Endpoint, url: Url, form: &'a [(&'a str, &'a str)]) -> Self {
+        Self { endpoint, method: Method::POST, url, form, until: None }
+    }
+
+    pub(super) const fn delete(endpoint: Endpoint, url: Url) -> Self {
+        Self { endpoint, method: Method::DELETE, url, form: &[], until: None }
+    }
+
+    /// The same, but it has to arrive until then.
+    pub(super) const fn until(mut self, until: Option<Timestamp>) -> Self {
+        self.until = until;
+        self
+    }
+}
 
 struct Series {
     duration: Histogram,
     failures: [Counter; CAUSES.len()],
 }
 
-/// How Twilio answered last.
-#[derive(Clone, Copy, Debug, Default)]
+/// The place of a cause that lasts.
+const REFUSED: usize = 2;
+
+/// How long Twilio counts as refusing us after it did, unless the same is asked again before, and done.
+const REFUSAL_LASTS: Duration = Duration::from_mins(10);
+
+/// How Twilio answers.
+#[derive(Clone, Copy, Debug)]
 pub struct State {
-    /// Why it did not, if it did not; one of a few.
+    /// Why it did not the last time, if it did not, or that it refuses what we must be able to do; one of a few.
     pub trouble: Option<&'static str>,
     /// Its clock, seconds since 1970, and when we heard it.
     pub date: Option<(u64, Instant)>,
     /// Whether it was ever called.
     pub called: bool,
+}
+
+/// What was heard of Twilio.
+#[derive(Default)]
+struct Heard {
+    /// Why it did not answer the last time; a refusal is kept apart.
+    trouble: Option<&'static str>,
+    /// When each endpoint refused us, if it did the last time.
+    refused: [Option<Instant>; Endpoint::NAMES.len()],
+    date: Option<(u64, Instant)>,
+    called: bool,
 }
 
 /// The HTTP client. Follows no redirect: one would carry our credentials to a host that nobody configured. Uses no proxy of the
@@ -113,8 +179,11 @@ pub(super) struct Http {
     client: Client,
     key: (String, SecretString),
     timeout: Duration,
+    store: Arc<Store>,
+    /// What the turns of writes are counted under.
+    bucket: String,
     series: Vec<Series>,
-    state: Mutex<State>,
+    heard: Mutex<Heard>,
 }
 
 /// An answer that says yes.
@@ -137,12 +206,16 @@ enum Try {
     Done(Reply),
     /// For good.
     Failed(TwilioError),
-    /// Another try makes sense, after so long if Twilio says so.
-    Again(TwilioError, Option<Duration>),
+    /// Another try makes sense.
+    Again(TwilioError),
 }
 
 impl Http {
-    pub(super) fn new(settings: &Settings, metrics: &Metrics) -> Result<Self, BuildError> {
+    pub(super) fn new(
+        settings: &Settings,
+        store: Arc<Store>,
+        metrics: &Metrics,
+    ) -> Result<Self, BuildError> {
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -163,57 +236,78 @@ impl Http {
             client,
             key: (settings.api_key_sid.clone(), settings.api_key_secret.clone()),
             timeout: settings.timeout,
+            store,
+            bucket: format!("twilio:{}", settings.service_sid),
             series: series.collect(),
-            state: Mutex::default(),
+            heard: Mutex::default(),
         })
     }
 
     pub(super) fn state(&self) -> State {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasts = |at: &Instant| at.elapsed() < REFUSAL_LASTS;
+        let refused = heard.refused.iter().flatten().any(lasts).then_some(CAUSES[REFUSED]);
+        State { trouble: heard.trouble.or(refused), date: heard.date, called: heard.called }
     }
 
-    /// Sends a request, again and again where another try makes sense: each of ours may be done twice.
+    /// Sends a request, again and again where another try makes sense: each of ours may be done twice. Each try of a write takes its
+    /// turn among those of all replicas.
     ///
     /// # Errors
     ///
-    /// [`TwilioError`], any.
-    pub(super) async fn send(
-        &self,
-        endpoint: Endpoint,
-        method: Method,
-        url: Url,
-        form: &[(&str, &str)],
-    ) -> Result<Reply, TwilioError> {
-        let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        let mut tries = 1;
+    /// [`TwilioError`], any but [`TwilioError::NoConversation`].
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Reply, TwilioError> {
+        let endpoint = request.endpoint;
+        let (mut spent, mut pause, mut tries) = (Duration::ZERO, FIRST_PAUSE, 1);
         loop {
+            if request.method != Method::GET {
+                self.take_turn(request.until).await?;
+            }
             let asked = Instant::now();
-            let patience = self.timeout.min(BUDGET.saturating_sub(begun.elapsed()));
-            let ended = timeout(patience, self.try_once(&method, &url, form)).await;
+            let patience = self.timeout.min(BUDGET.saturating_sub(spent));
+            let ended = timeout(patience, self.try_once(request)).await;
             self.series[endpoint as usize].duration.record(asked.elapsed());
-            let late = |_| Try::Again(away("no whole answer in time"), None);
-            let (error, after) = match ended.unwrap_or_else(late) {
+            spent += asked.elapsed();
+            let late = |_| Try::Again(away("no whole answer in time"));
+            let error = match ended.unwrap_or_else(late) {
                 Try::Done(reply) => {
-                    self.note(None);
+                    self.note(endpoint, None);
                     return Ok(reply);
                 }
+                Try::Failed(error) if endpoint.is_in_question(&error) => return Err(error),
                 Try::Failed(error) => return Err(self.failed(endpoint, error)),
-                Try::Again(error, after) => (error, after),
+                Try::Again(error) => error,
             };
-            let wait = after.unwrap_or_default().max(jittered(pause));
+            // Whoever is told the same moment is not to come at the same moment.
+            let wait = error.after().saturating_add(jittered(pause));
             // It may be told to wait for longer than there is time.
-            if tries == TRIES || begun.elapsed().saturating_add(wait) > BUDGET {
+            if tries == TRIES || spent.saturating_add(wait) > BUDGET {
                 return Err(self.failed(endpoint, error));
             }
             sleep(wait).await;
+            spent += wait;
             pause *= 2;
             tries += 1;
         }
     }
 
-    async fn try_once(&self, method: &Method, url: &Url, form: &[(&str, &str)]) -> Try {
-        let (status, after, body) = match self.exchange(method, url, form).await {
+    /// Waits until one more write keeps within Twilio's limit, if it can still be done in time.
+    async fn take_turn(&self, until: Option<Timestamp>) -> Result<(), TwilioError> {
+        loop {
+            let taken = self.store.take_from_limit(&self.bucket, WRITES, RequestId::unique());
+            let Dated { value, time } = taken.await?;
+            if until.is_some_and(|until| time.now().plus(MARGIN) >= until) {
+                return Err(TwilioError::TooLate);
+            }
+            match value {
+                Allowance::Allowed => return Ok(()),
+                Allowance::Refused { after } => sleep(after).await,
+            }
+        }
+    }
+
+    async fn try_once(&self, request: &Request<'_>) -> Try {
+        let (status, after, body) = match self.exchange(request).await {
             Ok(answer) => answer,
             Err(ended) => return ended,
         };
@@ -221,23 +315,22 @@ impl Http {
             return Try::Done(Reply(body));
         }
         let code = serde_json::from_slice::<Refusal>(&body).ok().and_then(|refusal| refusal.code);
-        match code {
-            Some(code::TOO_MANY) => Try::Again(TwilioError::Busy, after),
-            Some(code) if code::CONFLICT.contains(&code) => Try::Again(TwilioError::Busy, after),
-            _ if status == StatusCode::TOO_MANY_REQUESTS => Try::Again(TwilioError::Busy, after),
-            _ if status.is_server_error() => {
-                Try::Again(away(format!("status {}", status.as_u16())), after)
-            }
-            _ => Try::Failed(TwilioError::Refused { status: status.as_u16(), code }),
+        let busy =
+            code.is_some_and(|code| code == code::TOO_MANY || code::CONFLICT.contains(&code));
+        if busy || status == StatusCode::TOO_MANY_REQUESTS {
+            Try::Again(TwilioError::Busy { after })
+        } else if status.is_server_error() {
+            Try::Again(TwilioError::Away { what: format!("status {}", status.as_u16()), after })
+        } else {
+            Try::Failed(TwilioError::Refused { status: status.as_u16(), code })
         }
     }
 
     async fn exchange(
         &self,
-        method: &Method,
-        url: &Url,
-        form: &[(&str, &str)],
-    ) -> Result<(StatusCode, Option<Duration>, Vec<u8>), Try> {
+        request: &Request<'_>,
+    ) -> Result<(StatusCode, Duration, Vec<u8>), Try> {
+        let Request { method, url, form, .. } = request;
         #[expect(clippy::disallowed_methods, reason = "Twilio is to know it: it made it")]
         let secret = self.key.1.expose_secret();
         let mut request = self
@@ -246,7 +339,7 @@ impl Http {
             .header(ACCEPT, HeaderValue::from_static("application/json"))
             .basic_auth(&self.key.0, Some(secret));
         if *method == Method::POST {
-            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(*form).finish();
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
         }
         let mut response = request.send().await.map_err(|error| broken(&error))?;
@@ -262,10 +355,10 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((response.status(), after, body))
+        Ok((response.status(), after.unwrap_or_default(), body))
     }
 
-    /// What was read of an answer; counted when it was not understood.
+    /// What was made of an answer; counted when it came to nothing.
     ///
     /// # Errors
     ///
@@ -281,26 +374,29 @@ impl Http {
     fn failed(&self, endpoint: Endpoint, error: TwilioError) -> TwilioError {
         let cause = match &error {
             TwilioError::Away { .. } => 0,
-            TwilioError::Busy => 1,
+            TwilioError::Busy { .. } => 1,
             TwilioError::Refused { code: Some(code), .. } if endpoint.answers().contains(code) => {
-                self.note(None);
+                self.note(endpoint, None);
                 return error;
             }
-            TwilioError::Refused { .. } | TwilioError::NoConversation => 2,
+            TwilioError::Refused { .. } | TwilioError::NoConversation => REFUSED,
             TwilioError::NotUnderstood { .. } | TwilioError::Unaddressable => 3,
+            // Twilio has no part in it.
+            TwilioError::TooLate | TwilioError::Store(_) => return error,
         };
+        // A refusal that is about one conversation says nothing of Twilio; one of our key says everything, and so does one of what is
+        // the service's own.
+        let is_about_one = cause == REFUSED && !error.refuses_us() && !endpoint.is_the_services();
+        self.note(endpoint, (!is_about_one).then_some(cause));
         self.series[endpoint as usize].failures[cause].increment(1);
-        // A refusal that is about one conversation says nothing of Twilio; one of our key says everything.
-        match error {
-            TwilioError::Refused { status, .. } if status != 401 => self.note(None),
-            _ => self.note(Some(CAUSES[cause])),
-        }
         error
     }
 
-    fn note(&self, trouble: Option<&'static str>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.trouble, state.called) = (trouble, true);
+    fn note(&self, endpoint: Endpoint, trouble: Option<usize>) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.called = true;
+        heard.trouble = trouble.filter(|cause| *cause != REFUSED).map(|cause| CAUSES[cause]);
+        heard.refused[endpoint as usize] = (trouble == Some(REFUSED)).then(Instant::now);
     }
 
     fn hear(&self, date: Option<&HeaderValue>) {
@@ -309,18 +405,18 @@ impl Http {
         else {
             return;
         };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.date = u64::try_from(date.timestamp()).ok().map(|seconds| (seconds, Instant::now()));
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.date = u64::try_from(date.timestamp()).ok().map(|seconds| (seconds, Instant::now()));
     }
 }
 
 fn away(what: impl Into<String>) -> TwilioError {
-    TwilioError::Away { what: what.into() }
+    TwilioError::Away { what: what.into(), after: Duration::ZERO }
 }
 
 /// A connection that did not hold.
 fn broken(error: &reqwest::Error) -> Try {
-    Try::Again(away(describe(error)), None)
+    Try::Again(away(describe(error)))
 }
 
 /// Between half of a pause and all of it.

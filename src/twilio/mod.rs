@@ -1,25 +1,27 @@
 //! Twilio Conversations' REST API, v1, as far as we need it: a user's conversations, participants, bindings, roles.
 //!
-//! Owns how it is asked, what is tried again, and what counts as done. Does not own how often it is written to: whoever writes keeps
-//! within Twilio's limit, 30 writes a second for all replicas together. Every write of ours may come twice: where Twilio says that it
-//! is so already, it is done.
+//! Owns how it is asked, what is tried again, what counts as done, and how often it is written to: within Twilio's limit, 30 writes a
+//! second, all replicas together, which take their turns in `store`. Every write of ours may come twice: where Twilio says that it is so
+//! already, it is done. A write that makes an identity active may have a deadline, by the store's clock; whoever writes says which.
 
 mod http;
 mod records;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::clock::Timestamp;
 use crate::ids::Identity;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
-pub use http::{BuildError, State};
-use http::{Endpoint, Http};
+pub use http::{BuildError, State, WRITES};
+use http::{Endpoint, Http, Request};
 use records::{Binding, Configuration, Page, Record, RoleRecord, UserConversation, UserRecord};
 
 /// How Twilio's API is met.
@@ -49,6 +51,11 @@ mod code {
     pub const CONVERSATION_NOT_FOUND: u32 = 50350;
     pub const PARTICIPANT_NOT_FOUND: u32 = 50432;
     pub const PARTICIPANT_EXISTS: u32 = 50433;
+    /// When somebody is to be taken in: where to is gone, or it is said so.
+    pub const GONE_FOR_ADDING: [u32; 3] =
+        [NOT_FOUND, CONVERSATION_NOT_FOUND, PARTICIPANT_NOT_FOUND];
+    /// Of our key or our account, whatever was asked: it does not count, is suspended, or may not do this.
+    pub const REFUSES_US: [u32; 5] = [20003, 20005, 20006, 20403, 70051];
 }
 
 /// Why Twilio did not do it.
@@ -59,10 +66,15 @@ pub enum TwilioError {
     Away {
         /// What happened last.
         what: String,
+        /// For how long it said to leave it alone; zero when it said nothing.
+        after: Duration,
     },
     /// It has more to do than it takes, for longer than we wait.
     #[error("Twilio takes no more requests for now")]
-    Busy,
+    Busy {
+        /// For how long it said to leave it alone; zero when it said nothing.
+        after: Duration,
+    },
     /// There is no such conversation.
     #[error("Twilio has no such conversation")]
     NoConversation,
@@ -83,6 +95,38 @@ pub enum TwilioError {
         /// What.
         what: &'static str,
     },
+    /// It could not have been done before its deadline; it was not begun, or not once more.
+    #[error("it is too late to write at Twilio")]
+    TooLate,
+    /// The store has no answer, which gives out the turns to write; it was not begun, or not once more.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TwilioError {
+    /// For how long Twilio said to leave it alone; zero when it said nothing.
+    pub const fn after(&self) -> Duration {
+        match self {
+            Self::Away { after, .. } | Self::Busy { after } => *after,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether it refuses our key or our account, and not what was asked. The status of a code is not documented, but for 401, which
+    /// says so itself.
+    pub fn refuses_us(&self) -> bool {
+        matches!(self, Self::Refused { status: 401, .. }) || self.says(&code::REFUSES_US)
+    }
+
+    /// Whether it was refused with one of these codes.
+    fn says(&self, codes: &[u32]) -> bool {
+        matches!(self, Self::Refused { code: Some(code), .. } if codes.contains(code))
+    }
+
+    /// Whether something else would fare no better now.
+    pub fn is_about_twilio(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::Busy { .. }) || self.refuses_us()
+    }
 }
 
 struct Maybe(Option<u32>);
@@ -135,15 +179,19 @@ pub struct Twilio {
 }
 
 impl Twilio {
-    /// A client that registers its series in `metrics`. Nothing is asked yet.
+    /// A client whose writes take their turns in `store`, and that registers its series in `metrics`. Nothing is asked yet.
     ///
     /// # Errors
     ///
     /// [`BuildError`] when the URL cannot be one of an API, or no HTTP client can be built.
-    pub fn new(settings: &Settings, metrics: &Metrics) -> Result<Self, BuildError> {
+    pub fn new(
+        settings: &Settings,
+        store: Arc<Store>,
+        metrics: &Metrics,
+    ) -> Result<Self, BuildError> {
         let path = format!("/v1/Services/{}/", settings.service_sid);
         let service = settings.api_url.join(&path).map_err(|_| BuildError::Url)?;
-        Ok(Self { http: Http::new(settings, metrics)?, service })
+        Ok(Self { http: Http::new(settings, store, metrics)?, service })
     }
 
     /// The SIDs of the conversations that a user is in; none for a user that is none.
@@ -177,16 +225,22 @@ impl Twilio {
         conversation: &str,
         identity: &Identity,
         role_sid: Option<&str>,
+        until: Option<Timestamp>,
     ) -> Result<(), TwilioError> {
         let url = self.url(&["Conversations", conversation, "Participants"], &[])?;
         let role = role_sid.map(|sid| ("RoleSid", sid));
         let form = [("Identity", identity.as_str())].into_iter().chain(role).collect::<Vec<_>>();
-        let added = self.http.send(Endpoint::AddParticipant, Method::POST, url, &form).await;
+        let request = Request::post(Endpoint::AddParticipant, url, &form).until(until);
+        let added = self.http.send(&request).await;
         match found_or(added, Endpoint::AddParticipant) {
             // Who was taken out before and comes in again has been seen to get this answer, and to be in.
-            Err(TwilioError::Refused { status: 404, .. }) => {
-                let there = self.participant(conversation, identity).await?;
-                if there { Ok(()) } else { Err(TwilioError::NoConversation) }
+            Err(error @ TwilioError::Refused { status: 404, .. }) => {
+                if self.participant(conversation, identity).await? {
+                    return Ok(());
+                }
+                let gone = error.says(&code::GONE_FOR_ADDING);
+                let error = if gone { TwilioError::NoConversation } else { error };
+                self.http.counted(Endpoint::AddParticipant, Err(error))
             }
             added => added.map(drop),
         }
@@ -200,7 +254,7 @@ impl Twilio {
     ) -> Result<bool, TwilioError> {
         let participants = ["Conversations", conversation, "Participants", identity.as_str()];
         let url = self.url(&participants, &[])?;
-        let found = self.http.send(Endpoint::Participant, Method::GET, url, &[]).await;
+        let found = self.http.send(&Request::get(Endpoint::Participant, url)).await;
         Ok(found_or(found, Endpoint::Participant)?.is_some())
     }
 
@@ -213,10 +267,12 @@ impl Twilio {
         &self,
         conversation: &str,
         identity: &Identity,
+        until: Option<Timestamp>,
     ) -> Result<(), TwilioError> {
         let participants = ["Conversations", conversation, "Participants", identity.as_str()];
         let url = self.url(&participants, &[])?;
-        let removed = self.http.send(Endpoint::RemoveParticipant, Method::DELETE, url, &[]).await;
+        let request = Request::delete(Endpoint::RemoveParticipant, url).until(until);
+        let removed = self.http.send(&request).await;
         found_or(removed, Endpoint::RemoveParticipant).map(drop)
     }
 
@@ -227,7 +283,7 @@ impl Twilio {
     /// [`TwilioError`], any.
     pub async fn user(&self, identity: &Identity) -> Result<Option<User>, TwilioError> {
         let url = self.url(&["Users", identity.as_str()], &[])?;
-        let found = self.http.send(Endpoint::User, Method::GET, url, &[]).await;
+        let found = self.http.send(&Request::get(Endpoint::User, url)).await;
         let Some(reply) = found_or(found, Endpoint::User)? else { return Ok(None) };
         let user = reply.read().and_then(|user: UserRecord| {
             Ok(User {
@@ -244,12 +300,18 @@ impl Twilio {
     /// # Errors
     ///
     /// [`TwilioError`], any.
-    pub async fn reset_user(&self, identity: &Identity, role_sid: &str) -> Result<(), TwilioError> {
+    pub async fn reset_user(
+        &self,
+        identity: &Identity,
+        role_sid: &str,
+        until: Option<Timestamp>,
+    ) -> Result<(), TwilioError> {
         let url = self.url(&["Users", identity.as_str()], &[])?;
         // Whether an empty name clears it or leaves it as it is, is not documented.
         let name = identity.as_str();
         let form = [("FriendlyName", name), ("Attributes", "{}"), ("RoleSid", role_sid)];
-        let reset = self.http.send(Endpoint::ResetUser, Method::POST, url, &form).await;
+        let request = Request::post(Endpoint::ResetUser, url, &form).until(until);
+        let reset = self.http.send(&request).await;
         found_or(reset, Endpoint::ResetUser).map(drop)
     }
 
@@ -275,7 +337,7 @@ impl Twilio {
     /// [`TwilioError`], any.
     pub async fn delete_binding(&self, sid: &str) -> Result<(), TwilioError> {
         let url = self.url(&["Bindings", sid], &[])?;
-        let deleted = self.http.send(Endpoint::DeleteBinding, Method::DELETE, url, &[]).await;
+        let deleted = self.http.send(&Request::delete(Endpoint::DeleteBinding, url)).await;
         found_or(deleted, Endpoint::DeleteBinding).map(drop)
     }
 
@@ -309,7 +371,7 @@ impl Twilio {
     /// [`TwilioError`], any.
     pub async fn default_user_role(&self) -> Result<String, TwilioError> {
         let url = self.url(&["Configuration"], &[])?;
-        let reply = self.http.send(Endpoint::Configuration, Method::GET, url, &[]).await?;
+        let reply = self.http.send(&Request::get(Endpoint::Configuration, url)).await?;
         let role =
             reply.read().and_then(|it: Configuration| known(it.default_chat_service_role_sid));
         self.http.counted(Endpoint::Configuration, role)
@@ -328,7 +390,7 @@ impl Twilio {
     ) -> Result<Vec<T>, TwilioError> {
         let (mut url, mut records) = (first, Vec::new());
         for _ in 0..MOST_PAGES {
-            let reply = self.http.send(endpoint, Method::GET, url, &[]).await?;
+            let reply = self.http.send(&Request::get(endpoint, url)).await?;
             let page = Page::<T>::read(&reply)
                 .and_then(|page| Ok((page.records, self.following(page.meta.next_page_url)?)));
             let (more, next) = self.http.counted(endpoint, page)?;

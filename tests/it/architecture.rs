@@ -129,7 +129,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("policy", 3, &["clock", "ids"]),
     ("token", 3, &["clock", "ids"]),
     ("store", 2, &["clock", "ids", "telemetry"]),
-    ("twilio", 2, &["ids", "telemetry"]),
+    ("twilio", 2, &["clock", "ids", "store", "telemetry"]),
     ("oidc", 2, &["clock", "ids", "telemetry"]),
     ("seal", 1, &[]),
     ("ids", 1, &[]),

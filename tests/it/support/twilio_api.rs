@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -20,6 +20,8 @@ pub enum Trouble {
     Refused(u16, u32),
     /// It is not done; this status comes back, and a page of HTML.
     Broken(u16),
+    /// It is not done, for Twilio has too much to do; and it says for how long it wants to be left alone.
+    Busy(Duration),
     /// It is done, and the answer is lost.
     Lost,
     /// It is done, and the answer comes late.
@@ -39,6 +41,8 @@ pub struct TwilioApi {
 struct Troubles {
     next: VecDeque<Trouble>,
     always: Option<Trouble>,
+    at: Vec<(String, Trouble)>,
+    writes: Vec<Instant>,
 }
 
 impl TwilioApi {
@@ -75,6 +79,18 @@ impl TwilioApi {
         self.troubles.lock().unwrap().always = trouble;
     }
 
+    /// Whatever is asked of a path with this in it goes wrong in this way, or not any more.
+    pub fn at(&self, path: &str, trouble: Option<Trouble>) {
+        let mut troubles = self.troubles.lock().unwrap();
+        troubles.at.retain(|(at, _)| at != path);
+        troubles.at.extend(trouble.map(|trouble| (path.to_owned(), trouble)));
+    }
+
+    /// When each write came since this was asked last, whatever became of it.
+    pub fn writes(&self) -> Vec<Instant> {
+        std::mem::take(&mut self.troubles.lock().unwrap().writes)
+    }
+
     /// The further lines of `[twilio]` that lead here, and this `[guests]`; for `Setup::with`.
     pub fn sections(&self, guests: &str) -> String {
         format!("api_url = \"{}\"\n[guests]\n{guests}\n[limits]\nguests = \"off\"\n", self.url)
@@ -94,13 +110,23 @@ async fn misbehave(
 ) -> Response {
     let trouble = {
         let mut troubles = troubles.lock().unwrap();
-        troubles.next.pop_front().or(troubles.always)
+        if request.method() != Method::GET {
+            troubles.writes.push(Instant::now());
+        }
+        let at = troubles.at.iter().find(|(at, _)| request.uri().path().contains(at));
+        let at = at.map(|(_, trouble)| *trouble);
+        at.or_else(|| troubles.next.pop_front()).or(troubles.always)
     };
     match trouble {
         None => next.run(request).await,
         Some(Trouble::Refused(status, code)) => {
             let document = json!({ "code": code, "message": "no", "status": status });
             (StatusCode::from_u16(status).unwrap(), Json(document)).into_response()
+        }
+        Some(Trouble::Busy(after)) => {
+            let document = json!({ "code": 20429, "message": "no", "status": 429 });
+            let headers = [("retry-after", after.as_secs().to_string())];
+            (StatusCode::TOO_MANY_REQUESTS, headers, Json(document)).into_response()
         }
         Some(Trouble::Broken(status)) => {
             (StatusCode::from_u16(status).unwrap(), "<html>broken</html>").into_response()

@@ -2,18 +2,18 @@
 
 use reqwest::{Client, Method, StatusCode};
 use url::Url;
-use vestibule::inside::twilio::{RoleKind, Twilio, TwilioError};
+use vestibule::inside::twilio::{RoleKind, TwilioError};
 
 use super::{PATIENCE, SECRET, SERVICE, client, identity};
 use crate::support::prism::Prism;
 use crate::support::twilio_api::{Trouble, TwilioApi};
 
 /// A client, Prism, and the stand-in behind it.
-async fn stage() -> (Twilio, Prism, TwilioApi) {
+async fn stage() -> (super::Client, Prism, TwilioApi) {
     let api = TwilioApi::start().await;
     let prism = Prism::before(&api.url).await;
     api.stand_in.seem_to_be_at(Url::parse(&prism.url).unwrap());
-    (client(&prism.url, PATIENCE), prism, api)
+    (client(&prism.url, PATIENCE).await, prism, api)
 }
 
 #[tokio::test]
@@ -27,8 +27,8 @@ async fn every_request_of_ours_and_every_answer_of_the_stand_in_is_as_described(
     assert_eq!(twilio.user(&nobody).await.unwrap(), None);
     assert_eq!(twilio.conversations_of(&nobody).await.unwrap(), Vec::<String>::new());
     assert_eq!(twilio.bindings_of(&nobody).await.unwrap(), Vec::<String>::new());
-    twilio.remove_participant("lobby", &nobody).await.unwrap();
-    let nowhere = twilio.add_participant("nowhere", &nobody, None).await;
+    twilio.remove_participant("lobby", &nobody, None).await.unwrap();
+    let nowhere = twilio.add_participant("nowhere", &nobody, None, None).await;
     assert!(matches!(nowhere, Err(TwilioError::NoConversation)), "{nowhere:?}");
     twilio.delete_binding("BS00000000000000000000000000000000").await.unwrap();
 
@@ -43,8 +43,8 @@ async fn every_request_of_ours_and_every_answer_of_the_stand_in_is_as_described(
 
     // In, twice.
     for _ in 0..2 {
-        twilio.add_participant("lobby", &guest, Some(&admin.sid)).await.unwrap();
-        twilio.add_participant(odd, &guest, None).await.unwrap();
+        twilio.add_participant("lobby", &guest, Some(&admin.sid), None).await.unwrap();
+        twilio.add_participant(odd, &guest, None, None).await.unwrap();
     }
     assert_eq!(api.stand_in.role_in("lobby", "guest-1"), Some("channel admin"));
     assert_eq!(api.stand_in.conversations_of("guest-1"), ["lobby", odd]);
@@ -63,10 +63,10 @@ async fn every_request_of_ours_and_every_answer_of_the_stand_in_is_as_described(
     assert_eq!(bindings.len(), 1);
     for _ in 0..2 {
         for sid in &conversations {
-            twilio.remove_participant(sid, &guest).await.unwrap();
+            twilio.remove_participant(sid, &guest, None).await.unwrap();
         }
         twilio.delete_binding(&bindings[0]).await.unwrap();
-        twilio.reset_user(&guest, &user_role).await.unwrap();
+        twilio.reset_user(&guest, &user_role, None).await.unwrap();
     }
     assert!(api.stand_in.conversations_of("guest-1").is_empty());
     assert!(!api.stand_in.is_marked("guest-1"));
@@ -136,7 +136,7 @@ async fn what_is_not_as_described_is_refused() {
     assert_eq!(send(get(), "/Users/guest-1", &[]).await, StatusCode::INTERNAL_SERVER_ERROR);
     api.always(None);
     // Nor what a bug of the client would send.
-    assert!(twilio.reset_user(&identity("guest-1"), "not a SID").await.is_err());
+    assert!(twilio.reset_user(&identity("guest-1"), "not a SID", None).await.is_err());
 
     let objections = prism.objections().await;
     assert_eq!(objections.len(), 9, "{objections:#?}");
