@@ -152,7 +152,7 @@ impl Job<'_> {
 }
 
 /// One of the pool's numbers.
-type Number = fn(&PoolState) -> u32;
+type Number = fn(&PoolState, u32) -> u32;
 
 /// What is counted of guests.
 pub(super) struct Series {
@@ -175,15 +175,16 @@ impl Series {
         let count = |outcome: &'static str| metrics.counter(WORK, &[("outcome", outcome)]);
         Self {
             states: [
-                (state("lent"), |pool| pool.lent),
-                (state("cooling"), |pool| pool.cooling),
-                (state("scrubbing"), |pool| pool.scrubbing),
-                (state("stale"), |pool| pool.stale),
-                (state("idle_active"), |pool| pool.warm),
-                (state("idle"), |pool| pool.cold),
-                (state("doubtful"), |pool| pool.doubtful),
-                (state("joining"), |pool| pool.joining),
-                (state("retired"), |pool| pool.retired),
+                (state("lent"), |pool, _| pool.lent),
+                (state("cooling"), |pool, _| pool.cooling),
+                (state("scrubbing"), |pool, _| pool.scrubbing),
+                (state("stale"), |pool, _| pool.stale),
+                (state("idle_active"), |pool, _| pool.warm),
+                // Those that were never lent are idle too, as operators are told.
+                (state("idle"), |pool, size| pool.cold + size.saturating_sub(pool.made)),
+                (state("doubtful"), |pool, _| pool.doubtful),
+                (state("joining"), |pool, _| pool.joining),
+                (state("retired"), |pool, _| pool.retired),
             ],
             active: metrics.gauge(ACTIVE, &[]),
             scrubbed: count("done"),
@@ -192,9 +193,10 @@ impl Series {
         }
     }
 
-    fn tell(&self, pool: &PoolState) {
+    /// Tells of a pool of `size`.
+    fn tell(&self, pool: &PoolState, size: u32) {
         for (gauge, number) in &self.states {
-            gauge.set(number(pool));
+            gauge.set(number(pool, size));
         }
         self.active.set(pool.active);
     }
@@ -297,7 +299,7 @@ impl Guests {
     pub async fn tell_for_ever(&self) {
         loop {
             if let Ok(Dated { value, .. }) = self.describe().await {
-                self.series.tell(&value);
+                self.series.tell(&value, self.settings.pool.size);
             }
             sleep(LOOK).await;
         }

@@ -157,6 +157,31 @@ async fn a_key_that_may_not_look_at_devices_is_told_by_readyz() {
 }
 
 #[tokio::test]
+async fn the_metrics_call_idle_what_operators_are_told_is() {
+    let api = TwilioApi::start().await;
+    let sections =
+        format!("{}[ops]\ntoken = \"canary-ops-token-0001\"\n", api.sections("size = 9"));
+    let setup = Setup::with(&sections, "").await;
+    come_without_cookie(&setup.service.url, None).await;
+    let ops_url = &setup.service.ops_url;
+    let mut operator = Visitor::on_a_page_of(ops_url);
+    let token = [("authorization", "Bearer canary-ops-token-0001")];
+    let pool = operator.send(Method::GET, &format!("{ops_url}/api/guests"), &token).await.json();
+    assert_eq!((&pool["idle"], &pool["lent"]), (&8.into(), &1.into()));
+
+    let begun = Instant::now();
+    loop {
+        let metrics = ops(ops_url, "/metrics").await;
+        if metrics.contains("vestibule_guests{state=\"lent\"} 1\n") {
+            assert!(metrics.contains("vestibule_guests{state=\"idle\"} 8\n"), "{metrics}");
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{metrics}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn twilio_is_left_alone_for_as_long_as_it_says() {
     let api = TwilioApi::start().await;
     let setup = Setup::with(&api.sections("size = 3\nconversations = [\"lobby\"]"), "").await;
