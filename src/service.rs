@@ -196,9 +196,8 @@ impl Service {
         if let Some(guests) = guests {
             for _ in 0..GUEST_WORKERS {
                 let guests = guests.clone();
-                tasks.run_for_ever(
-                    async move { guests.work_until(&CancellationToken::new()).await },
-                );
+                let told = tasks.told.clone();
+                tasks.run_until_told(async move { guests.work_until(&told).await });
             }
             tasks.run_for_ever(async move { guests.tell_for_ever().await });
         }
@@ -213,6 +212,7 @@ impl Service {
                 () = stop.cancelled() => false,
                 () = tasks.failed.cancelled() => true,
             };
+            tasks.told.cancel();
             public_handle.graceful_shutdown(Some(self.last_words));
             (unasked, Instant::now() + self.last_words)
         };
@@ -225,7 +225,8 @@ impl Service {
         left.close();
         // Tokens that were redeemed are to be kept, and a second is for what the last request left.
         let last = last.max(Instant::now() + Duration::from_secs(1));
-        let _or_given_up = tokio::time::timeout_at(last, left.wait()).await;
+        let all = async { tokio::join!(left.wait(), tasks.told_to_end()) };
+        let _or_given_up = tokio::time::timeout_at(last, all).await;
         tasks.end().await;
         public.and(ops)?;
         if unasked { Err(ServeError::Task) } else { Ok(()) }
@@ -287,27 +288,50 @@ async fn heed_doubts(store: Arc<Store>, sessions: Arc<Sessions>, pool: PoolTerms
 #[derive(Default)]
 struct Tasks {
     tracker: TaskTracker,
+    /// Those among them that end by themselves once they are told.
+    ending_themselves: TaskTracker,
+    told: CancellationToken,
     ending: CancellationToken,
     failed: CancellationToken,
 }
 
 impl Tasks {
     fn run_for_ever(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(self.watched(work, CancellationToken::new()));
+    }
+
+    /// Runs what ends by itself, soon after it is told.
+    fn run_until_told(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.ending_themselves.spawn(self.watched(work, self.told.clone()));
+    }
+
+    /// `work`, which may end once it is `told`, and is ended in the end.
+    fn watched(
+        &self,
+        work: impl Future<Output = ()> + Send + 'static,
+        told: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let ending = self.ending.clone();
         // Dropped by a task that ends or panics, and disarmed by one that was told to end.
         let unasked = self.failed.clone().drop_guard();
-        self.tracker.spawn(async move {
+        async move {
             tokio::select! {
-                () = work => {}
+                () = work => if told.is_cancelled() { drop(unasked.disarm()) },
                 () = ending.cancelled() => drop(unasked.disarm()),
             }
-        });
+        }
+    }
+
+    /// Waits for those that end by themselves.
+    async fn told_to_end(&self) {
+        self.ending_themselves.close();
+        self.ending_themselves.wait().await;
     }
 
     async fn end(self) {
         self.ending.cancel();
         self.tracker.close();
-        self.tracker.wait().await;
+        tokio::join!(self.tracker.wait(), self.told_to_end());
     }
 }
 

@@ -214,3 +214,26 @@ async fn nothing_is_written_for_a_lease_that_is_nearly_over() {
     assert_eq!(api.writes().len(), 0);
     assert!(api.stand_in.conversations_of("guest-1").is_empty());
 }
+
+#[tokio::test]
+async fn a_process_that_ends_gives_its_guests_to_the_next() {
+    let api = TwilioApi::start().await;
+    let setup = Setup::with(&api.sections("size = 3"), "").await;
+    let guest = come_without_cookie(&setup.service.url, None).await.json();
+    for room in ["lobby", "den"] {
+        api.stand_in.join("guest-1", room);
+    }
+    api.at("/Users/guest-1/Conversations", Some(Trouble::Late(Duration::from_secs(1))));
+    api.stand_in.requests();
+    give_back(&setup.service.url, &guest).await;
+    until("the scrub", || !api.stand_in.requests().is_empty()).await;
+    let replica = setup.replica().await;
+    let begun = Instant::now();
+
+    let Setup { redis: _redis, provider: _provider, service, .. } = setup;
+    drop(service);
+
+    until("the next one's scrub", || api.stand_in.conversations_of("guest-1").is_empty()).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    drop(replica);
+}
