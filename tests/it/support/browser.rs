@@ -29,13 +29,18 @@ impl Browser {
         let mut command = Command::new("chromedriver");
         // Chromium's sockets and scratch files go where the profile goes.
         command.arg("--port=0").env("TMPDIR", profile.path());
-        let mut driver = Process::start(&command);
-        let port = driver
-            .wait_for(Duration::from_secs(30), |line| {
-                line.split_once("successfully on port ")
-                    .map(|(_, port)| port.trim_end_matches('.').to_owned())
-            })
-            .await;
+        // It looks for a port that is free for IPv4, and another test may have that one for IPv6.
+        let (driver, port) = loop {
+            let mut driver = Process::start(&command);
+            let said = driver.wait_for(Duration::from_secs(30), |line| {
+                let port = line.split_once("successfully on port ");
+                let port = port.map(|(_, port)| Some(port.trim_end_matches('.').to_owned()));
+                port.or_else(|| line.contains("Address already in use").then_some(None))
+            });
+            if let Some(port) = said.await {
+                break (driver, port);
+            }
+        };
 
         let arguments = [
             "--headless",
