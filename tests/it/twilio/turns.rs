@@ -48,7 +48,7 @@ async fn two_replicas_together_never_write_more_than_thirty_times_in_a_second() 
     join_all(writes).await;
 
     let written = api.writes();
-    assert!(written.len() > 200, "{}", written.len());
+    assert!(written.len() > 150, "{}", written.len());
     assert!(most_in_a_second(&written) <= 30, "{}", most_in_a_second(&written));
     let took = written[written.len() - 1] - written[0];
     assert!(took < Duration::from_secs(20), "it could be much faster: {took:?}");
