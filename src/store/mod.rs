@@ -40,15 +40,16 @@ use crate::telemetry::Metrics;
 use error::Fault;
 pub use error::{OpenError, StoreError};
 use measure::{Step, StepMetrics};
+#[cfg(feature = "inside")]
+pub use steps::TakenGrant;
 pub use steps::{
     Allowance, Asked, BegunRevalidation, Binding, Claim, Cursor, EndedLease, EndedSession, Found,
-    FoundWork, GuestTask, GuestWork, Health, Lease, LeaseKey, LeaseTerms, Lent, ListedSession,
-    NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page, PoolState, PoolTerms,
-    Purpose, Rate, Replicas, Revalidated, Scope, Session, SessionKey, Standing, TakenGrants,
-    TakenLogin, UseTerms, UsedLease, UsedSession, Verdict, Way, Whose, WorkDone, WorkTerms,
+    FoundWork, GuestTask, GuestWork, Health, Heir, Lease, LeaseKey, LeaseTerms, Lent,
+    ListedSession, NewLogin, NewSession, NewStanding, OpenedSession, Outcome, Owner, Page,
+    PoolState, PoolTerms, Purpose, Rate, Replicas, Revalidated, Scope, Session, SessionKey,
+    Standing, TakenGrants, TakenLogin, UseTerms, UsedLease, UsedSession, Verdict, Way, Whose,
+    WorkDone, WorkTerms,
 };
-#[cfg(feature = "inside")]
-pub use steps::{Heir, TakenGrant};
 
 /// Where things are kept.
 #[derive(Clone, Debug)]
