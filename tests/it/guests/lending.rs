@@ -1,6 +1,7 @@
 //! Having a guest, keeping it, giving it back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
@@ -9,6 +10,7 @@ use super::{come, come_without_cookie, guests, identity, send, with_pool, with_s
 use crate::support::fake_provider::payload;
 use crate::support::setup::Setup;
 use crate::support::twilio;
+use crate::support::twilio_api::TwilioApi;
 
 #[tokio::test]
 async fn a_visitor_has_a_guest_and_a_token_for_it() {
@@ -253,4 +255,34 @@ async fn one_address_has_so_many_new_guests_on_all_replicas() {
     assert_eq!(refused.code(), "rate_limited");
     assert!(refused.headers.contains_key("retry-after"));
     assert_eq!(come(&mut first, &setup.service.url).await.status, StatusCode::OK, "it has a guest");
+}
+
+#[tokio::test]
+async fn at_true_speed_who_waits_as_long_as_told_has_the_guest_then() {
+    let api = TwilioApi::start().await;
+    let keys = "size = 1\nfirst_token_ttl = \"1m\"\ntoken_ttl = \"1m\"\ncooldown = \"3s\"";
+    let setup = Setup::with(&format!("{}\n", api.sections(keys)), "").await;
+    let first = come_without_cookie(&setup.service.url, None).await.json();
+    api.stand_in.join("guest-1", "den");
+    let refused = come_without_cookie(&setup.service.url, None).await;
+    assert_eq!(refused.code(), "pool_exhausted");
+    let told: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((60..=63).contains(&told), "{told}");
+
+    tokio::time::sleep(Duration::from_secs(told)).await;
+    // It is seen clean meanwhile, which takes a moment.
+    let mut second = come_without_cookie(&setup.service.url, None).await;
+    for _ in 0..10 {
+        if second.status != StatusCode::CREATED {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            second = come_without_cookie(&setup.service.url, None).await;
+        }
+    }
+
+    assert_eq!(identity(&second), "guest-1");
+    assert!(api.stand_in.conversations_of("guest-1").is_empty());
+    let time = |lent: &serde_json::Value, claim: &str| {
+        payload(lent["token"].as_str().unwrap()).unwrap()[claim].as_u64().unwrap()
+    };
+    assert!(time(&second.json(), "iat") >= time(&first, "exp") + 3);
 }

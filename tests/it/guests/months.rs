@@ -1,12 +1,14 @@
 //! Twilio bills an identity for each month in which it is active: what that costs is the least that it can.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 
 use super::scrubbing::{QUICK, until, until_lent};
 use super::{POOL, come_without_cookie, identity, with_secret};
-use crate::support::fake_provider::FakeProvider;
+use crate::support::fake_provider::{FakeProvider, payload};
 use crate::support::redis::{Clock, RedisServer};
 use crate::support::service::TestService;
 use crate::support::setup::provider_section;
@@ -153,4 +155,35 @@ async fn what_could_not_be_scrubbed_in_its_month_waits_until_it_is_worth_another
     assert_eq!(active(&redis, NOVEMBER + 1), 2, "one price covers the scrub and the lend");
     assert!(api.stand_in.conversations_of("guest-1").is_empty());
     assert_eq!(api.stand_in.made_active().into_iter().collect::<Vec<_>>(), ["guest-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_each_guest_counts_in_the_months_in_which_it_had_a_token() {
+    let api = TwilioApi::start().await;
+    let guests = format!("size = 5000\n{QUICK}");
+    let (redis, provider, service) = before(3.0, 1.0, &api, &guests).await;
+    let further = format!("{}\n{}", api.sections(&guests), provider_section(&provider, ""));
+    let replica = TestService::start_replica_of(&service, &redis.url(), &further).await;
+    let over = Instant::now() + Duration::from_secs(6);
+
+    let visits = (0..40).map(async |client: usize| {
+        let url = if client.is_multiple_of(2) { &service.url } else { &replica.url };
+        let mut seen = Vec::new();
+        while Instant::now() < over {
+            let lent = come_without_cookie(url, None).await;
+            assert_eq!(lent.status, StatusCode::CREATED, "{lent:?}");
+            let claims = payload(lent.json()["token"].as_str().unwrap()).unwrap();
+            seen.push((identity(&lent), claims["iat"].as_f64().unwrap()));
+        }
+        seen
+    });
+    let seen = join_all(visits).await.concat();
+
+    // Each token lasts a minute, and so those of November live in December too.
+    let of_november = seen.iter().filter(|(_, iat)| *iat < DECEMBER).map(|(guest, _)| guest);
+    let of_november = of_november.collect::<BTreeSet<_>>().len();
+    let all = seen.iter().map(|(guest, _)| guest).collect::<BTreeSet<_>>().len();
+    assert!(of_november > 40 && all > of_november + 40, "{of_november} of {all}: no load");
+    let counted = (active(&redis, NOVEMBER), active(&redis, NOVEMBER + 1));
+    assert_eq!((counted.0 as usize, counted.1 as usize), (of_november, all));
 }
