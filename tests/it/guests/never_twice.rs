@@ -211,7 +211,7 @@ fn service(
 ) -> Service {
     let configuration = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"{PUBLIC_URL}\"\n[ops]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"{store}\"\n[log]\nfilter = \"info,vestibule::audit=off\"\n{TWILIO}{}{}",
-        api.sections(&format!("size = 500\n{QUICK}")),
+        api.sections(&format!("size = 150\n{QUICK}")),
         provider_section(provider, ""),
     );
     Service::serving_under(&configuration, environment)
@@ -259,7 +259,7 @@ fn judge(stage: &Stage) {
             stage.requests.load(Ordering::Relaxed)
         );
     }
-    assert!(lends >= stage.wanted && identities <= 500);
+    assert!(lends >= stage.wanted && identities <= 150);
 }
 
 fn stage(urls: Vec<String>, api: TwilioApi, wanted: usize, shown: f64) -> Arc<Stage> {
