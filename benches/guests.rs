@@ -130,7 +130,7 @@ async fn main() -> Outcome<()> {
             server.forget_stats()?;
             for _ in 0..LENDS / 5 {
                 let id = Digest::of(&rand());
-                let lent = store.lend_guest(&id, &terms(size), RequestId::unique()).await?.value;
+                let lent = store.lend_guest(&id, &terms(size)).await?.value;
                 let Lent::Guest(lease) = lent else { return Err(format!("{lent:?}").into()) };
                 leases.push(LeaseKey { guest: lease.guest, id });
             }
@@ -164,7 +164,7 @@ async fn memory() -> Outcome<()> {
     store.heed_doubt(&terms(1)).await?;
     let empty = server.used()?;
     for _ in 0..100_000 {
-        store.lend_guest(&Digest::of(&rand()), &terms(100_000), RequestId::unique()).await?;
+        store.lend_guest(&Digest::of(&rand()), &terms(100_000)).await?;
     }
     let lent = server.used()? - empty;
     println!("a lent guest {:.0} bytes in its first minute", lent / 1e5);

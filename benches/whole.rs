@@ -27,9 +27,7 @@ use serde_json::{Value, json};
 use vestibule::inside::store::{
     self, Lent, NewSession, NewStanding, PoolTerms, SessionKey, Settings, Store, Verdict,
 };
-use vestibule::inside::{
-    Digest, Identity, Metrics, ProviderName, RequestId, Secret256, Subject, Timestamp,
-};
+use vestibule::inside::{Digest, Identity, Metrics, ProviderName, Secret256, Subject, Timestamp};
 
 /// How many signed-in devices ask in turn: enough that none comes near a limit of a thousand a second.
 const SESSIONS: usize = 256;
@@ -510,7 +508,7 @@ fn leases(redis: &Server) -> Outcome<Vec<String>> {
         let mut leases = Vec::new();
         for _ in 0..SESSIONS {
             let secret = Secret256::random();
-            let lent = store.lend_guest(&secret.digest(), &terms, RequestId::unique()).await?;
+            let lent = store.lend_guest(&secret.digest(), &terms).await?;
             let Lent::Guest(lease) = lent.value else { return Err("no guest".into()) };
             leases.push(format!("{}.{}", lease.guest, secret.reveal()));
         }

@@ -220,8 +220,7 @@ impl Guests {
     async fn lend(&self) -> Result<Taken, GuestError> {
         let secret = Secret256::random();
         let (id, terms) = (secret.digest(), &self.settings.pool);
-        let Dated { value, time } =
-            self.rooms.store.lend_guest(&id, terms, RequestId::unique()).await?;
+        let Dated { value, time } = self.rooms.store.lend_guest(&id, terms).await?;
         match value {
             Lent::Guest(lease) => {
                 if terms.joins {

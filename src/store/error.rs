@@ -1,6 +1,7 @@
 //! Why a step has no answer, and why there is no store at all.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Why a step has no answer. Whether it was done is unknown, except for [`StoreError::Corrupt`].
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +13,7 @@ pub enum StoreError {
         step: &'static str,
         /// What the driver says.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The store took longer than [`Store::PATIENCE`](super::Store::PATIENCE).
     #[error("the store did not answer in time (step {step})")]
@@ -50,10 +51,10 @@ impl StoreError {
 }
 
 /// Why a backend has no answer; [`Store`](super::Store) adds the step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::store) enum Fault {
     /// See [`StoreError::Away`].
-    Away(Box<dyn std::error::Error + Send + Sync>),
+    Away(Arc<dyn std::error::Error + Send + Sync>),
     /// See [`StoreError::Corrupt`].
     Corrupt(&'static str),
 }

@@ -10,7 +10,7 @@ use crate::ids::{Digest, Identity, RequestId};
 
 impl Store {
     /// Lends a guest to a new holder, whose secret has the digest `id`: one that is active this month already and has been idle
-    /// longest, else one of those last active longest ago, else one that was never lent. The same `request` again gets the same guest.
+    /// longest, else one of those last active longest ago, else one that was never lent.
     ///
     /// # Errors
     ///
@@ -19,9 +19,8 @@ impl Store {
         &self,
         id: &Digest,
         terms: &PoolTerms,
-        request: RequestId,
     ) -> Result<Dated<Lent>, StoreError> {
-        step!(self, lend_guest(id, terms, request))
+        step!(self, lend_guest(id, terms))
     }
 
     /// Renews a lease: it ends later, and the token that is minted on the answer is taken into account. To [`Purpose::Return`](super::Purpose)

@@ -30,6 +30,7 @@ mod steps;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
@@ -77,8 +78,8 @@ pub struct Dated<T> {
 
 enum Backend {
     Embedded(embedded::Embedded),
-    // Boxed for its size alone.
-    Redis(Box<redis::Redis>),
+    // Shared with what it asks for many at once.
+    Redis(Arc<redis::Redis>),
 }
 
 /// The store. One for the process; every method is one atomic step, dated by the store's clock, and safe to send twice.
@@ -128,7 +129,7 @@ impl Store {
             Settings::Embedded { path } => {
                 Backend::Embedded(embedded::Embedded::open(path, pool).await?)
             }
-            Settings::Redis { url } => Backend::Redis(Box::new(redis::Redis::open(url, pool)?)),
+            Settings::Redis { url } => Backend::Redis(Arc::new(redis::Redis::open(url, pool)?)),
         };
         Ok(Self { backend, metrics: StepMetrics::new(metrics) })
     }

@@ -14,10 +14,9 @@ impl Embedded {
         &self,
         id: &Digest,
         terms: &PoolTerms,
-        request: RequestId,
     ) -> Result<Dated<Lent>, Fault> {
         let (id, terms) = (*id, *terms);
-        self.run(move |rows| rows.lend_guest(&id, &terms, request)).await
+        self.run(move |rows| rows.lend_guest(&id, &terms)).await
     }
 
     pub(in crate::store) async fn use_lease(

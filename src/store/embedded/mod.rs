@@ -13,6 +13,7 @@ mod sweep;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -358,7 +359,7 @@ impl Embedded {
         {
             return answer.map(|(value, at)| Dated { value, time: StoreTime::heard_now(at) });
         }
-        Err(Fault::Away(Box::new(writer::Broken)))
+        Err(Fault::Away(Arc::new(writer::Broken)))
     }
 }
 

@@ -3,20 +3,21 @@
 //! The driver writes each command as soon as it has it. On a busy core that write costs more than anything else about a token,
 //! and the server pays for it too; a turn later the same write takes what sixty requests have to say.
 
-use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
-use crate::store::Store;
+use super::gathering::Gathering;
 
-/// The commands that wait for the end of this turn.
-#[derive(Default)]
+/// The commands that wait for the end of this turn, however many they are.
 pub(super) struct Batch {
-    waiting: Arc<Mutex<Vec<Waiting>>>,
+    waiting: Gathering<Waiting>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { waiting: Gathering::new(usize::MAX) }
+    }
 }
 
 struct Waiting {
@@ -25,7 +26,7 @@ struct Waiting {
 }
 
 impl Batch {
-    /// Sends `command` with all others of this turn, over the connection that the first of them brought, and gives the server's
+    /// Sends `command` with all others of this turn, over the connection that one of them brought, and gives the server's
     /// answer to it.
     pub(super) async fn send(
         &self,
@@ -33,19 +34,9 @@ impl Batch {
         connection: &MultiplexedConnection,
     ) -> RedisResult<Value> {
         let (answer, answered) = oneshot::channel();
-        let is_first = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.push(Waiting { command, answer });
-            waiting.len() == 1
-        };
-        if is_first {
-            let sending = send_all(self.waiting.clone(), connection.clone());
-            // A task of its own, because others wait for it when the first one's request is given up.
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "it ends within a step's patience, and whoever waits for it notices"
-            )]
-            tokio::spawn(sending);
+        if let Some(turn) = self.waiting.join(Waiting { command, answer }) {
+            let connection = connection.clone();
+            turn.serve(|batch| send_all(batch, connection));
         }
         match answered.await {
             Ok(answer) => answer,
@@ -54,29 +45,23 @@ impl Batch {
     }
 }
 
-async fn send_all(waiting: Arc<Mutex<Vec<Waiting>>>, mut connection: MultiplexedConnection) {
-    // Whoever is ready to run now adds its command meanwhile.
-    tokio::task::yield_now().await;
-    let batch = mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+async fn send_all(batch: Vec<Waiting>, mut connection: MultiplexedConnection) {
     let mut pipeline = Pipeline::with_capacity(batch.len());
     let mut answers = Vec::with_capacity(batch.len());
     for Waiting { command, answer } in batch {
         pipeline.add_command(command);
         answers.push(answer);
     }
-    // After that nobody waits any more, and a silent connection must not be held for longer.
-    let sent = connection.send_packed_commands(&pipeline, 0, answers.len());
-    match timeout(Store::PATIENCE, sent).await {
-        Ok(Ok(values)) => {
+    match connection.send_packed_commands(&pipeline, 0, answers.len()).await {
+        Ok(values) => {
             for (answer, value) in answers.into_iter().zip(values) {
                 let _nobody_waits = answer.send(Ok(value));
             }
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             for answer in answers {
                 let _nobody_waits = answer.send(Err(error.clone()));
             }
         }
-        Err(_elapsed) => {}
     }
 }

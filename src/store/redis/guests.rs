@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::script::{Answer, Call, Maybe, Script};
+use super::together::Together;
 use super::{Redis, keys};
 use crate::clock::{Month, Timestamp};
 use crate::ids::{Digest, Identity, RequestId};
@@ -38,6 +39,10 @@ impl Known {
     }
 }
 
+/// Lends, and uses of leases, that leave together.
+pub(super) type Lends = Together<PoolTerms, Digest, Dated<Lent>>;
+pub(super) type Uses = Together<LeaseTerms, (LeaseKey, RequestId), Dated<UsedLease>>;
+
 /// How often a step is tried that finds the pool another one than it knew: a look at the doubt lies between each two.
 const TRIES: u32 = 3;
 
@@ -45,48 +50,83 @@ const DOUBTED: u64 = 3;
 
 impl Redis {
     pub(in crate::store) async fn lend_guest(
-        &self,
+        self: &Arc<Self>,
         id: &Digest,
         terms: &PoolTerms,
-        request: RequestId,
     ) -> Result<Dated<Lent>, Fault> {
+        let redis = self.clone();
+        let lend = move |terms, ids: Vec<Digest>| {
+            let redis = redis.clone();
+            async move { redis.lend_guests(&terms, &ids).await }
+        };
+        self.lends.ask(*terms, *id, lend).await
+    }
+
+    /// Lends to all who have secrets of these digests.
+    async fn lend_guests(
+        &self,
+        terms: &PoolTerms,
+        ids: &[Digest],
+    ) -> Result<Vec<Dated<Lent>>, Fault> {
         let first = terms.first.min(terms.max_stay).min(terms.token);
+        let request = RequestId::unique();
         for _ in 0..TRIES {
-            let call = self.pool_call(&self.scripts.lend_guest).text(request).text(id);
+            let call = self.pool_call(&self.scripts.lend_guest).text(request);
             let call = call.arg(&*self.birth()).arg(terms.size).text(Maybe(terms.budget));
             let call = call.arg(millis(first)).arg(millis(terms.cooldown));
             let call = call.arg(u8::from(terms.joins)).arg(millis(Store::TOMBSTONE));
             let call = call.arg(millis(WorkTerms::WORTHWHILE)).arg(millis(WorkTerms::WANTED));
-            let mut answer = call.run(&self.link).await?;
-            let lent = match answer.number()? {
-                0 => Lent::Exhausted { after: answer.millis()? },
-                1 => {
-                    let (guest, ends) = (answer.guest()?, answer.timestamp()?);
-                    let since = answer.timestamp()?;
-                    Lent::Guest(Lease { guest, since, ends, token_ends: ends })
-                }
-                2 => Lent::BudgetReached { after: answer.millis()? },
-                _ => {
-                    self.heed_doubt(terms).await?;
-                    continue;
-                }
-            };
-            return Ok(answer.dated(lent));
+            let mut answer = ids.iter().fold(call, Call::text).run_for_many(&self.link).await?;
+            let outcome = answer.number()?;
+            if outcome == DOUBTED {
+                self.heed_doubt(terms).await?;
+                continue;
+            }
+            let after = answer.millis()?;
+            let (since, ends) = (answer.timestamp()?, answer.timestamp()?);
+            let mut lent = Vec::with_capacity(ids.len());
+            for _ in ids {
+                lent.push(match outcome {
+                    _ if !answer.is_over() => {
+                        Lent::Guest(Lease { guest: answer.guest()?, since, ends, token_ends: ends })
+                    }
+                    0 => Lent::Exhausted { after },
+                    2 => Lent::BudgetReached { after },
+                    _ => return Err(Fault::Corrupt("an answer that lend_guest.lua does not give")),
+                });
+            }
+            return Ok(answer.dated_each(lent));
         }
         Err(RESTLESS)
     }
 
     pub(in crate::store) async fn use_lease(
-        &self,
+        self: &Arc<Self>,
         key: &LeaseKey,
         terms: &LeaseTerms,
         request: RequestId,
     ) -> Result<Dated<UsedLease>, Fault> {
+        let redis = self.clone();
+        let use_them = move |terms, uses: Vec<(LeaseKey, RequestId)>| {
+            let redis = redis.clone();
+            async move { redis.use_leases(&terms, &uses).await }
+        };
+        self.uses.ask(*terms, (*key, request), use_them).await
+    }
+
+    /// Uses all of these leases.
+    async fn use_leases(
+        &self,
+        terms: &LeaseTerms,
+        uses: &[(LeaseKey, RequestId)],
+    ) -> Result<Vec<Dated<UsedLease>>, Fault> {
         let pool = &terms.pool;
         for _ in 0..TRIES {
-            let call = self.guest_call(&self.scripts.use_lease, key.guest);
-            let call = call.text(request).text(key.id).arg(&*self.birth()).arg(key.guest);
-            let call = call.arg(match terms.purpose {
+            let call = self.scripts.use_lease.call(1 + uses.len()).arg(&self.pool_key);
+            let call = uses
+                .iter()
+                .fold(call, |call, (key, _)| call.text(keys::guest(&self.pool_key, key.guest)));
+            let call = call.arg(&*self.birth()).arg(match terms.purpose {
                 Purpose::Token => "t",
                 Purpose::Return => "r",
             });
@@ -96,18 +136,28 @@ impl Redis {
             let call = call
                 .arg(terms.limit.map_or(0, Rate::interval_us))
                 .arg(terms.limit.map_or(0, Rate::burst_us));
-            let mut answer = call.run(&self.link).await?;
-            let used = match answer.number()? {
-                0 => UsedLease::Ended,
-                1 => UsedLease::Live(read_lease(key.guest, &mut answer)?),
-                2 => UsedLease::Limited { after: Duration::from_micros(answer.number()?) },
-                DOUBTED => {
-                    self.heed_doubt(pool).await?;
-                    continue;
+            let call =
+                uses.iter().fold(call, |call, (key, request)| call.text(request).text(key.id));
+            let mut answer = call.run_for_many(&self.link).await?;
+            let mut told = Vec::with_capacity(uses.len());
+            for (key, _) in uses {
+                let outcome = answer.number()?;
+                if outcome == DOUBTED {
+                    break;
                 }
-                _ => return Err(Fault::Corrupt("an answer that use_lease.lua does not give")),
-            };
-            return Ok(answer.dated(used));
+                let numbers = [answer.number()?, answer.number()?, answer.number()?];
+                let [since, ends, token_ends] = numbers.map(Timestamp::from_millis);
+                told.push(match outcome {
+                    0 => UsedLease::Ended,
+                    1 => UsedLease::Live(Lease { guest: key.guest, since, ends, token_ends }),
+                    2 => UsedLease::Limited { after: Duration::from_micros(numbers[0]) },
+                    _ => return Err(Fault::Corrupt("an answer that use_lease.lua does not give")),
+                });
+            }
+            if told.len() == uses.len() {
+                return Ok(answer.dated_each(told));
+            }
+            self.heed_doubt(pool).await?;
         }
         Err(RESTLESS)
     }

@@ -26,6 +26,15 @@ const FAILURE_IS_NEWS: Duration = Duration::from_millis(50);
 /// How many batches may wait for the connection's writer before callers wait in line.
 const LINE: usize = 1024;
 
+/// When a command leaves.
+#[derive(Clone, Copy)]
+pub(super) enum When {
+    /// With all others of this turn.
+    WithOthers,
+    /// By itself: it serves many already.
+    Now,
+}
+
 pub(super) struct Link {
     client: Client,
     config: AsyncConnectionConfig,
@@ -61,10 +70,10 @@ impl Link {
     /// Sends `command` and gives the server's answer. When the connection breaks it is sent once more over a new one, so that
     /// an idle connection cut by the network, or a restart of the server, is noticed by nobody: whatever is sent must be safe
     /// to send twice.
-    pub(super) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
-        match self.send_once(command).await {
+    pub(super) async fn send(&self, command: &Cmd, when: When) -> RedisResult<Value> {
+        match self.send_once(command, when).await {
             // When there was no connecting at all, the second attempt is answered by the first one's failure.
-            Err(error) if error.is_unrecoverable_error() => self.send_once(command).await,
+            Err(error) if error.is_unrecoverable_error() => self.send_once(command, when).await,
             answer => answer,
         }
     }
@@ -103,9 +112,13 @@ impl Link {
         self.give_up(|since| since.elapsed() > Store::PATIENCE / 2);
     }
 
-    async fn send_once(&self, command: &Cmd) -> RedisResult<Value> {
-        let current = self.connection().await?;
-        let answer = match self.batch.send(command.clone(), &current.connection).await {
+    async fn send_once(&self, command: &Cmd, when: When) -> RedisResult<Value> {
+        let mut current = self.connection().await?;
+        let answer = match when {
+            When::WithOthers => self.batch.send(command.clone(), &current.connection).await,
+            When::Now => current.connection.send_packed_command(command).await,
+        };
+        let answer = match answer {
             Ok(Value::ServerError(error)) => Err(RedisError::from(error)),
             answer => answer,
         };

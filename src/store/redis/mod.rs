@@ -4,6 +4,7 @@
 
 mod batch;
 mod examine;
+mod gathering;
 mod guests;
 mod identities;
 mod keys;
@@ -14,7 +15,9 @@ mod revalidation;
 mod script;
 mod sessions;
 mod standings;
+mod together;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
@@ -27,7 +30,7 @@ use super::steps::{
 use super::{Dated, Fault, OpenError, Store};
 use crate::clock::{StoreTime, Timestamp};
 use crate::ids::{Digest, ProviderName, RequestId, Subject};
-use link::Link;
+use link::{Link, When};
 use script::Script;
 
 /// Steps against one Redis server.
@@ -35,6 +38,8 @@ pub(super) struct Redis {
     link: Link,
     scripts: Scripts,
     pool: guests::Known,
+    lends: guests::Lends,
+    uses: guests::Uses,
     pool_key: String,
 }
 
@@ -141,6 +146,8 @@ impl Redis {
             link,
             scripts: Scripts::new(),
             pool: guests::Known::default(),
+            lends: guests::Lends::default(),
+            uses: guests::Uses::default(),
             pool_key: keys::pool(pool),
         })
     }
@@ -212,7 +219,7 @@ impl Redis {
 
     /// A plain command's answer.
     async fn ask<T: redis::FromRedisValue>(&self, command: &Cmd) -> Result<T, Fault> {
-        let answer: Value = self.link.send(command).await.map_err(away)?;
+        let answer: Value = self.link.send(command, When::WithOthers).await.map_err(away)?;
         redis::from_redis_value(answer).map_err(|_| Fault::Corrupt("an answer of another shape"))
     }
 }
@@ -239,5 +246,5 @@ fn away(error: RedisError) -> Fault {
     if error.code().is_some_and(told) || error.detail().is_some_and(told) {
         return Fault::Corrupt("a key of ours holds something else");
     }
-    Fault::Away(Box::new(error))
+    Fault::Away(Arc::new(error))
 }

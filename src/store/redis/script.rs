@@ -7,7 +7,7 @@ use std::vec;
 use redis::{Arg, Cmd, RedisWrite, ToRedisArgs, Value};
 
 use super::away;
-use super::link::Link;
+use super::link::{Link, When};
 use crate::clock::{StoreTime, Timestamp};
 use crate::store::{Dated, Fault};
 
@@ -23,7 +23,7 @@ impl Script {
     }
 
     /// Begins a call with `keys` keys, which come first, then the arguments.
-    pub(super) fn call(&self, keys: u8) -> Call<'_> {
+    pub(super) fn call(&self, keys: usize) -> Call<'_> {
         // Room for a session's key, its arguments and the head: the longest call that is made often.
         let mut command = Cmd::with_capacity(11, 448);
         command.arg("EVALSHA").arg(&self.hash).arg(keys);
@@ -63,8 +63,19 @@ impl Call<'_> {
     /// Runs it. A server that does not know the script (new, restarted, `SCRIPT FLUSH`) gets its source, and runs it in the
     /// same breath.
     pub(super) async fn run(self, link: &Link) -> Result<Answer, Fault> {
-        let answer = match link.send(&self.command).await {
-            Err(error) if error.code() == Some("NOSCRIPT") => link.send(&self.with_source()).await,
+        self.run_when(link, When::WithOthers).await
+    }
+
+    /// The same, for a script that serves many at once.
+    pub(super) async fn run_for_many(self, link: &Link) -> Result<Answer, Fault> {
+        self.run_when(link, When::Now).await
+    }
+
+    async fn run_when(self, link: &Link, when: When) -> Result<Answer, Fault> {
+        let answer = match link.send(&self.command, when).await {
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                link.send(&self.with_source(), when).await
+            }
             answer => answer,
         };
         Answer::read(answer.map_err(away)?)
@@ -101,6 +112,12 @@ impl Answer {
     /// The answer as a whole: `value`, dated.
     pub(super) fn dated<T>(self, value: T) -> Dated<T> {
         Dated { value, time: StoreTime::heard_now(self.at) }
+    }
+
+    /// The answer as a whole: `values`, each dated.
+    pub(super) fn dated_each<T>(self, values: Vec<T>) -> Vec<Dated<T>> {
+        let time = StoreTime::heard_now(self.at);
+        values.into_iter().map(|value| Dated { value, time }).collect()
     }
 
     /// Whether nothing more comes.

@@ -16,7 +16,7 @@ pub struct LeaseKey {
 }
 
 /// How the pool is lent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolTerms {
     /// How many guests there are. A guest beyond it that is lent stays so to its end.
     pub size: u32,
@@ -127,7 +127,7 @@ pub enum EndedLease {
 }
 
 /// How a lease may be used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTerms {
     /// The pool's terms.
     pub pool: PoolTerms,

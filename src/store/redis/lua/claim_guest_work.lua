@@ -138,7 +138,7 @@ local kept = redis.call('HMGET', pool, 'd', 'fi', 'un', 'n')
 if kept[1] and ms >= tonumber(kept[2]) then
   local unsure = math.min(kept[3] or 0, ARGV[3])
   -- What costs nothing to lend comes first: the latest months.
-  local guest, last = find_aside(month, month + 1, 1, unsure)
+  local guest, last = find_aside(month, month, 1, unsure)
   local idle = 0
   if not guest then
     for _, before in ipairs(redis.call('ZREVRANGE', at('months'), 0, -1)) do

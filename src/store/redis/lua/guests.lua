@@ -30,17 +30,10 @@ local function begins(month)
   return day * 86400000
 end
 
--- Counts a guest in each month of these two in which it was not active yet; answers the last month in which it is.
-local function count(active, from, to)
-  for month = math.max(active + 1, from), to do
-    redis.call('HINCRBY', pool, 'a' .. month, 1)
-  end
-  return math.max(active, to)
-end
-
--- The name of the history that the server goes on with: another one after a restart, and on a replica that has become the master.
-local function history()
-  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+-- Whether the server still goes on with the history of this name: it takes another one after a restart, and on a replica that has become
+-- the master, where the former one stands beside it.
+local function is_history(id)
+  return id and string.find(redis.call('INFO', 'replication'), 'master_replid:' .. id, 1, true)
 end
 
 -- What is put aside, since it is beyond the size, waits by the month in which it was active last, then by number. A month has room for

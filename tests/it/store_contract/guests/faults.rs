@@ -1,8 +1,11 @@
 //! Replies that are lost, and a process that is killed.
 
+use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::task::Poll;
 use std::time::Duration;
 
 use vestibule::inside::RequestId;
@@ -12,7 +15,7 @@ use vestibule::inside::store::{
 };
 
 use super::super::redis_faults::{behind_a_proxy, twice};
-use super::super::{digest, file_store, hourly, identity};
+use super::super::{all_at_once, digest, file_store, hourly, identity};
 use super::world::{MINUTE, TERMS, WORK, World, key};
 
 const JOINING: PoolTerms = PoolTerms { joins: true, ..TERMS };
@@ -28,7 +31,7 @@ async fn warm(store: &Store) {
         task: GuestTask::Join { until: vestibule::inside::Timestamp::from_millis(0) },
     };
     let none = PoolTerms { size: 0, ..TERMS };
-    store.lend_guest(&nobody.id, &none, request).await.unwrap();
+    store.lend_guest(&nobody.id, &none).await.unwrap();
     store.use_lease(&nobody, &terms, request).await.unwrap();
     store.read_lease(&nobody).await.unwrap();
     store.end_lease(&nobody, None, &TERMS, request).await.unwrap();
@@ -44,14 +47,17 @@ async fn each_step_about_guests_sent_again_answers_as_if_it_were_sent_once() {
     warm(&store).await;
     let (id, request) = (digest("ann"), RequestId::unique());
 
-    let lent = twice!(proxy, store.lend_guest(&id, &JOINING, request));
+    // Who hears nothing after the second time knows no guest, and nobody else knows this one.
+    proxy.lose_replies(1);
+    let lent = store.lend_guest(&id, &JOINING).await.unwrap().value;
+    assert_eq!(proxy.replies_to_lose(), 0);
     let Lent::Guest(lease) = lent else { panic!("{lent:?}") };
     let key = key(&lease, "ann");
     let pool = twice!(proxy, store.describe_pool());
     assert_eq!((pool.made, pool.lent, pool.active, pool.joining), (1, 1, 1, 1));
     let terms = LeaseTerms { pool: TERMS, limit: Some(hourly(1)), purpose: Purpose::Token };
     let used = twice!(proxy, store.use_lease(&key, &terms, request));
-    assert!(matches!(used, UsedLease::Live(_)), "counted once: {used:?}");
+    let UsedLease::Live(lease) = used else { panic!("counted once: {used:?}") };
     assert!(twice!(proxy, store.read_lease(&key)).is_some());
 
     let found = twice!(proxy, store.claim_guest_work(&WORK, request));
@@ -82,11 +88,77 @@ async fn each_step_about_guests_sent_again_answers_as_if_it_were_sent_once() {
 }
 
 #[tokio::test]
+async fn a_hundred_lends_at_once_are_a_hundred_though_the_reply_is_lost() {
+    let (_server, proxy, store) = behind_a_proxy().await;
+    warm(&store).await;
+    let before = proxy.requests();
+
+    proxy.lose_replies(1);
+    let mut number = 0_u32;
+    let all = all_at_once(100, || {
+        number += 1;
+        let id = digest(&number.to_string());
+        let store = &store;
+        async move { store.lend_guest(&id, &MANY).await.unwrap().value }
+    })
+    .await;
+
+    assert_eq!(proxy.replies_to_lose(), 0);
+    let guest = |lent: Lent| if let Lent::Guest(lease) = lent { Some(lease.guest) } else { None };
+    let guests: BTreeSet<_> = all.into_iter().filter_map(guest).collect();
+    assert_eq!(guests, (1..=100).collect());
+    let pool = store.describe_pool().await.unwrap().value;
+    assert_eq!((pool.made, pool.lent, pool.active, pool.joining), (100, 100, 100, 100));
+    assert!(proxy.requests() - before <= 9, "four scripts, twice, and a look at the pool");
+}
+
+#[tokio::test]
+async fn who_has_gone_away_before_anything_was_sent_is_lent_nothing() {
+    let (_server, _proxy, store) = behind_a_proxy().await;
+    warm(&store).await;
+    let (gone, there) = (digest("gone"), digest("there"));
+
+    let mut asked = Box::pin(store.lend_guest(&gone, &TERMS));
+    poll_fn(|context| Poll::Ready(assert!(asked.as_mut().poll(context).is_pending()))).await;
+    drop(asked);
+    let lent = store.lend_guest(&there, &TERMS).await.unwrap().value;
+
+    let Lent::Guest(lease) = lent else { panic!("{lent:?}") };
+    assert_eq!(lease.guest, 1);
+    assert_eq!(store.describe_pool().await.unwrap().value.made, 1);
+}
+
+#[tokio::test]
+async fn a_damaged_lease_ends_no_other_that_is_used_at_once() {
+    let (server, _proxy, store) = behind_a_proxy().await;
+    let mut keys = Vec::new();
+    for who in ["ann", "ben", "cid"] {
+        let Lent::Guest(lease) = store.lend_guest(&digest(who), &TERMS).await.unwrap().value else {
+            panic!("no guest")
+        };
+        keys.push(key(&lease, who));
+    }
+    server.ask::<String>(&["SET", "vestibule:guests:{nobody}:2", "another program's"]);
+    let terms = LeaseTerms { pool: TERMS, limit: Some(hourly(1)), purpose: Purpose::Token };
+
+    let mut asking = keys.iter();
+    let used =
+        all_at_once(3, || store.use_lease(asking.next().unwrap(), &terms, RequestId::unique()));
+    let [one, two, three] = <[_; 3]>::try_from(used.await).unwrap();
+
+    for one in [one, three] {
+        let used = one.unwrap().value;
+        assert!(matches!(used, UsedLease::Live(_)), "counted once: {used:?}");
+    }
+    assert!(matches!(two, Err(StoreError::Corrupt { step: "use_lease", .. })), "{two:?}");
+}
+
+#[tokio::test]
 async fn a_clean_guest_is_idle_once_though_the_reply_is_lost() {
     let (_server, proxy, store) = behind_a_proxy().await;
     warm(&store).await;
     let at_once = PoolTerms { first: Duration::from_millis(1), cooldown: Duration::ZERO, ..TERMS };
-    store.lend_guest(&digest("ann"), &at_once, RequestId::unique()).await.unwrap();
+    store.lend_guest(&digest("ann"), &at_once).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
     let found = store.claim_guest_work(&WORK, RequestId::unique()).await.unwrap().value;
     let FoundWork::Work(scrub) = found else { panic!("{found:?}") };
@@ -95,7 +167,7 @@ async fn a_clean_guest_is_idle_once_though_the_reply_is_lost() {
 
     let pool = store.describe_pool().await.unwrap().value;
     assert_eq!((pool.warm, pool.scrubbing, pool.lent, pool.cooling), (1, 0, 0, 0));
-    let next = store.lend_guest(&digest("ben"), &TERMS, RequestId::unique()).await.unwrap().value;
+    let next = store.lend_guest(&digest("ben"), &TERMS).await.unwrap().value;
     let Lent::Guest(lease) = next else { panic!("{next:?}") };
     store.finish_guest_work(&scrub, WorkDone::Clean).await.unwrap();
     assert_eq!(store.read_lease(&key(&lease, "ben")).await.unwrap().value, Some(lease));
@@ -168,7 +240,7 @@ async fn child_that_lends_until_it_is_killed() {
     let mut told = std::io::stdout();
     for number in 0_u32.. {
         let who = number.to_string();
-        let lent = store.lend_guest(&digest(&who), &MANY, RequestId::unique()).await.unwrap();
+        let lent = store.lend_guest(&digest(&who), &MANY).await.unwrap();
         let Lent::Guest(lease) = lent.value else { panic!("{lent:?}") };
         let key = key(&lease, &who);
         let terms = LeaseTerms { pool: MANY, limit: None, purpose: Purpose::Token };
@@ -243,7 +315,7 @@ async fn a_killed_process_lends_nobody_twice() {
     let pool = store.describe_pool().await.unwrap().value;
     assert_eq!(pool.active, pool.made);
     assert!(pool.scrubbing >= last / 3 && pool.lent + pool.cooling == pool.made, "{pool:?}");
-    let next = store.lend_guest(&digest("next"), &MANY, RequestId::unique()).await.unwrap().value;
+    let next = store.lend_guest(&digest("next"), &MANY).await.unwrap().value;
     let Lent::Guest(lease) = next else { panic!("{next:?}") };
     assert!(lease.guest > last, "{lease:?} after {last}");
 }

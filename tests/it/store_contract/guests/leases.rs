@@ -7,7 +7,7 @@ use vestibule::inside::store::{
     EndedLease, FoundWork, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose, UsedLease, WorkDone,
 };
 
-use super::super::{digest, hourly, identity};
+use super::super::{all_at_once, digest, hourly, identity};
 use super::world::{MINUTE, TERMS, WORK, World, key, live};
 
 pub async fn the_first_use_confirms_a_lease(world: &mut World) {
@@ -262,6 +262,35 @@ pub async fn uses_are_counted_against_a_limit(world: &mut World) {
     assert!(matches!(take(world, &key, RequestId::unique()).await, UsedLease::Limited { .. }));
 }
 
+pub async fn of_uses_at_once_each_has_its_own_answer(world: &mut World) {
+    let terms = LeaseTerms { pool: TERMS, limit: Some(hourly(1)), purpose: Purpose::Token };
+    let mut keys = Vec::new();
+    for who in ["ann", "ben", "cid", "dan"] {
+        keys.push(key(&world.lent(who, &TERMS).await, who));
+    }
+    keys[0].id = digest("stranger");
+    assert!(world.end(&keys[2]).await);
+    world.use_lease(&keys[3], &terms, RequestId::unique()).await.unwrap();
+    let request = RequestId::unique();
+    let of = [(1, request), (0, request), (2, request), (3, request), (1, RequestId::unique())];
+
+    let mut asking = of.iter();
+    let used = all_at_once(of.len(), || {
+        let (at, request) = asking.next().unwrap();
+        world.use_lease(&keys[*at], &terms, *request)
+    })
+    .await;
+
+    let used: Vec<_> = used.into_iter().map(|used| used.unwrap().value).collect();
+    let [UsedLease::Live(lease), UsedLease::Ended, UsedLease::Ended, limited @ ..] = &used[..]
+    else {
+        panic!("{used:?}")
+    };
+    assert_eq!(lease.guest, keys[1].guest);
+    assert!(limited.iter().all(|used| matches!(used, UsedLease::Limited { .. })), "{used:?}");
+    assert_eq!(world.read(&keys[1]).await.unwrap().ends, lease.ends);
+}
+
 pub async fn a_guest_given_back_cools_from_its_last_tokens_end(world: &mut World) {
     let lease = world.lent("ann", &TERMS).await;
     let key = key(&lease, "ann");
@@ -305,9 +334,7 @@ pub async fn a_lease_ends_once_and_says_so_again(world: &mut World) {
 
 pub async fn an_ended_lease_cannot_take_the_guest_from_its_next_holder(world: &mut World) {
     let terms = PoolTerms { size: 1, ..TERMS };
-    let request = RequestId::unique();
-    let old = world.lend_guest(&digest("ann"), &terms, request).await.unwrap().value;
-    let Lent::Guest(old_lease) = old else { panic!("{old:?}") };
+    let old_lease = world.lent("ann", &terms).await;
     world.forward_to(old_lease.ends.plus(TERMS.cooldown)).await;
     world.do_all_work().await;
     let next = world.lent("ben", &terms).await;
@@ -330,7 +357,7 @@ pub async fn of_an_end_and_twenty_uses_nothing_lives_on(world: &mut World) {
         let key = key(&lease, "ann");
         let mut at = 0;
 
-        let ends = super::super::all_at_once(21, || {
+        let ends = all_at_once(21, || {
             at += 1;
             let (is_end, world) = (at == 10, &*world);
             async move {
@@ -364,7 +391,7 @@ pub async fn of_an_end_and_twenty_uses_nothing_lives_on(world: &mut World) {
 
 pub async fn every_answer_is_dated_now(world: &mut World) {
     let request = RequestId::unique();
-    let lent = world.lend_guest(&digest("ann"), &TERMS, request).await.unwrap();
+    let lent = world.lend_guest(&digest("ann"), &TERMS).await.unwrap();
     let Lent::Guest(lease) = lent.value else { panic!("{lent:?}") };
     let key = key(&lease, "ann");
     let use_terms = LeaseTerms { pool: TERMS, limit: None, purpose: Purpose::Token };

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use vestibule::inside::RequestId;
 use vestibule::inside::store::{FoundWork, Lent, PoolTerms, WorkDone};
 
-use super::super::{all_at_once, digest};
+use super::super::all_at_once;
 use super::world::{MINUTE, TERMS, WORK, World, key, wait};
 
 pub async fn a_guest_is_lent_for_a_first_short_while(world: &mut World) {
@@ -22,22 +21,6 @@ pub async fn a_guest_is_lent_for_a_first_short_while(world: &mut World) {
     assert_eq!((second.ends, second.token_ends), (second.since.plus(MINUTE * 2), second.ends));
     assert!(third.token_ends <= third.since.plus(MINUTE * 3), "a token's own limit holds too");
     assert_eq!(world.read(&key(&lease, "ann")).await, Some(lease));
-}
-
-pub async fn a_lend_that_comes_twice_is_one(world: &mut World) {
-    let request = RequestId::unique();
-    let id = digest("ann");
-    let lend = || world.lend_guest(&id, &TERMS, request);
-
-    let first = lend().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(30)).await;
-    let again = lend().await.unwrap();
-
-    assert_eq!(first.value, again.value);
-    assert!(again.time.at() > first.time.at(), "also the second answer tells what time it is");
-    let pool = world.pool().await;
-    assert_eq!((pool.made, pool.lent, pool.active), (1, 1, 1));
-    assert_eq!(world.lent("ann", &TERMS).await.guest, 2, "another request is another lend");
 }
 
 pub async fn twenty_at_once_get_ten_guests_and_each_another(world: &mut World) {
@@ -153,6 +136,24 @@ pub async fn of_twenty_at_once_the_budget_lets_its_number_through(world: &mut Wo
     assert_eq!(all.iter().filter(|one| matches!(one, Lent::Guest(_))).count(), 7);
     assert_eq!(all.iter().filter(|one| matches!(one, Lent::BudgetReached { .. })).count(), 13);
     assert_eq!(world.pool().await.active, 7);
+}
+
+pub async fn at_once_what_is_active_already_goes_first_and_the_budget_counts_the_rest(
+    world: &mut World,
+) {
+    world.idle(3).await;
+    let terms = PoolTerms { budget: Some(5), ..TERMS };
+
+    let all = all_at_once(8, || world.lend("ann", &terms)).await;
+
+    let guests: Vec<_> = all
+        .iter()
+        .map_while(|lent| if let Lent::Guest(lease) = lent { Some(lease.guest) } else { None })
+        .collect();
+    assert_eq!(guests, [1, 2, 3, 4, 5]);
+    assert!(all[5..].iter().all(|lent| matches!(lent, Lent::BudgetReached { .. })), "{all:?}");
+    let pool = world.pool().await;
+    assert_eq!((pool.active, pool.made, pool.warm, pool.lent), (5, 5, 0, 5));
 }
 
 pub async fn what_is_lent_outlives_a_smaller_size_and_is_put_aside(world: &mut World) {

@@ -26,7 +26,7 @@ const ANY_TOKEN: Duration = Duration::from_secs(30 * 60 + 25);
 const FIRST_TOKEN: Duration = Duration::from_secs(15 * 60 + 25);
 
 async fn lend(store: &Store, who: &str, terms: &PoolTerms) -> Lent {
-    store.lend_guest(&digest(who), terms, RequestId::unique()).await.unwrap().value
+    store.lend_guest(&digest(who), terms).await.unwrap().value
 }
 
 async fn lent(store: &Store, who: &str) -> Lease {

@@ -41,7 +41,6 @@ macro_rules! in_both_worlds {
 in_both_worlds! {
     lending {
         a_guest_is_lent_for_a_first_short_while,
-        a_lend_that_comes_twice_is_one,
         twenty_at_once_get_ten_guests_and_each_another,
         the_guest_idle_longest_is_lent_first,
         a_guest_that_is_active_already_is_lent_before_one_that_never_was,
@@ -49,6 +48,7 @@ in_both_worlds! {
         who_finds_no_guest_is_told_when_one_comes_back,
         the_budget_stops_only_what_would_cost,
         of_twenty_at_once_the_budget_lets_its_number_through,
+        at_once_what_is_active_already_goes_first_and_the_budget_counts_the_rest,
         what_is_lent_outlives_a_smaller_size_and_is_put_aside,
         a_pool_that_grows_again_lends_what_was_put_aside,
         what_was_put_aside_comes_last_in_another_month,
@@ -86,6 +86,7 @@ in_both_worlds! {
         a_lease_does_not_come_back_once_it_was_given_back,
         what_leaves_too_little_is_over,
         uses_are_counted_against_a_limit,
+        of_uses_at_once_each_has_its_own_answer,
         a_guest_given_back_cools_from_its_last_tokens_end,
         a_lease_ends_once_and_says_so_again,
         an_ended_lease_cannot_take_the_guest_from_its_next_holder,

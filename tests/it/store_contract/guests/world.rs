@@ -126,7 +126,7 @@ impl World {
     }
 
     pub async fn lend(&self, who: &str, terms: &PoolTerms) -> Lent {
-        self.lend_guest(&digest(who), terms, RequestId::unique()).await.unwrap().value
+        self.lend_guest(&digest(who), terms).await.unwrap().value
     }
 
     /// Lends a guest, which nothing hinders.

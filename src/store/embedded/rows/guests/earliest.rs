@@ -109,7 +109,7 @@ impl Rows<'_> {
             }
             before = month;
         }
-        if let Some((last, _)) = self.find_aside(0..=earliest.month + 1, 1..=size)? {
+        if let Some((last, _)) = self.find_aside(0..=earliest.month, 1..=size)? {
             earliest.no_later_than(seen, last);
         }
         if pool.next <= size {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::Rows;
 use super::earliest::{MOMENT, SCRUB};
 use super::orders::{Idle, Queue, Waits};
-use super::{Guest, Pool, end_of, lease, month_of};
-use crate::ids::{Digest, RequestId};
+use super::{Guest, Pool, end_of, month_of};
+use crate::ids::Digest;
 use crate::store::embedded::writer::Trouble;
 use crate::store::steps::{Lent, PoolTerms, WorkTerms, millis};
 
@@ -38,18 +38,13 @@ impl Rows<'_> {
         &mut self,
         id: &Digest,
         terms: &PoolTerms,
-        request: RequestId,
     ) -> Result<Lent, Trouble> {
-        let name = format!("lend {request}");
-        if let Some((guest, since, ends)) = self.asked_before(&name)? {
-            return Ok(Lent::Guest(lease(guest, since, ends, ends)));
-        }
         let pool = self.pool()?;
         let active = self.month(month_of(self.ms()))?.active;
         let may_cost = terms.budget.is_none_or(|budget| active < budget);
         match self.choose(&pool, terms.size)? {
-            Choice::Free(candidate) => self.lend(pool, candidate, (id, &name), terms),
-            Choice::Costly(candidate) if may_cost => self.lend(pool, candidate, (id, &name), terms),
+            Choice::Free(candidate) => self.lend(pool, candidate, id, terms),
+            Choice::Costly(candidate) if may_cost => self.lend(pool, candidate, id, terms),
             Choice::LookAgain => Ok(Lent::Exhausted { after: Duration::from_millis(MOMENT) }),
             Choice::Costly(_) => self.refuse(pool, terms.size, may_cost, true),
             Choice::None => self.refuse(pool, terms.size, may_cost, false),
@@ -102,7 +97,7 @@ impl Rows<'_> {
         let sure = pool.unsure + 1..=size;
         if looks > 0
             && now >= pool.floor_idle
-            && let Some((last, number)) = self.find_aside(month..=month + 1, sure.clone())?
+            && let Some((last, number)) = self.find_aside(month..=month, sure.clone())?
         {
             return Ok(Choice::Free(Candidate::Aside(last, number)));
         }
@@ -154,7 +149,7 @@ impl Rows<'_> {
         &mut self,
         mut pool: Pool,
         candidate: Candidate,
-        (id, name): (&Digest, &str),
+        id: &Digest,
         terms: &PoolTerms,
     ) -> Result<Lent, Trouble> {
         let (number, active) = match candidate {
@@ -189,7 +184,6 @@ impl Rows<'_> {
         pool.cooldown = millis(terms.cooldown);
         pool.longest_cooldown = pool.longest_cooldown.max(pool.cooldown);
         self.keep_pool(&pool)?;
-        self.remember_asked(name, (number, now, ends))?;
         Ok(Lent::Guest(guest.lease(ends)))
     }
 

@@ -104,7 +104,7 @@ impl Rows<'_> {
         let doubtful = |(active, number)| Guest { number, ready, active, ..Guest::default() };
         let unsure = 1..=pool.unsure.min(size);
         // What costs nothing to lend comes first: the latest months.
-        if let Some(aside) = self.find_aside(month..=month + 1, unsure.clone())? {
+        if let Some(aside) = self.find_aside(month..=month, unsure.clone())? {
             self.unqueue(Queue::Retired, aside.0.into(), aside.1)?;
             return Ok(Some(doubtful(aside)));
         }

@@ -284,7 +284,7 @@ impl Ledger {
         let active = u32::try_from(active).unwrap();
         assert!(after.active >= active, "{after:?}: {active} were active");
         assert!(self.counts_more || after.active == active, "{after:?}: {active} were active");
-        if let Step::Lend { budget: Some(budget), again: false, .. } = step {
+        if let Step::Lend { budget: Some(budget), .. } = step {
             assert!(after.active <= before.active.max(*budget), "beyond the budget");
         }
     }

@@ -13,14 +13,14 @@ use vestibule::inside::store::{
 };
 use vestibule::inside::{RequestId, Timestamp};
 
-use super::super::{digest, identity};
+use super::super::{all_at_once, digest, identity};
 use super::world::{MINUTE, TERMS, WORK, World};
 use ledger::Ledger;
 
 /// What is done, spelled with small numbers: which of the leases or claims so far is meant counts from the last one.
 #[derive(Clone, Debug)]
 pub enum Step {
-    Lend { size: u32, budget: Option<u32>, joins: bool, again: bool },
+    Lend { size: u32, budget: Option<u32>, joins: bool, holders: usize },
     Use { lease: usize, returns: bool, stranger: bool },
     Read { lease: usize },
     End { lease: usize, heir: bool },
@@ -50,10 +50,14 @@ impl ReferenceStateMachine for Plan {
         let minutes = |count| Duration::from_mins(count);
         let seconds = |count| Duration::from_secs(count);
         let budget = proptest::option::weighted(0.3, 0..4_u32);
-        let lend =
-            (1..5_u32, budget, any::<bool>(), 0..5_u8).prop_map(|(size, budget, joins, again)| {
-                Step::Lend { size, budget, joins, again: again == 0 }
-            });
+        let lend = (1..5_u32, budget, any::<bool>(), 0..6_usize).prop_map(
+            |(size, budget, joins, more)| Step::Lend {
+                size,
+                budget,
+                joins,
+                holders: 1 + more.saturating_sub(3),
+            },
+        );
         let by = prop::sample::select(vec![
             seconds(20),
             minutes(1),
@@ -87,7 +91,7 @@ impl ReferenceStateMachine for Plan {
 
     fn apply(mut plan: Self, step: &Step) -> Self {
         match step {
-            Step::Lend { again: false, .. } => plan.leases += 1,
+            Step::Lend { holders, .. } => plan.leases += holders,
             Step::Claim => plan.claims += 1,
             _ => {}
         }
@@ -102,10 +106,6 @@ struct Side {
     leases: Vec<Option<LeaseKey>>,
     /// One for each claim.
     claims: Vec<Option<GuestWork>>,
-    /// Of the last lend.
-    request: RequestId,
-    lent_at: Timestamp,
-    terms: PoolTerms,
     /// The times of the last answer, from now on.
     times: Vec<Duration>,
     ledger: Ledger,
@@ -117,9 +117,6 @@ impl Side {
             world,
             leases: Vec::new(),
             claims: Vec::new(),
-            request: RequestId::unique(),
-            lent_at: Timestamp::from_millis(0),
-            terms: TERMS,
             times: Vec::new(),
             ledger: Ledger::default(),
         }
@@ -132,16 +129,8 @@ impl Side {
         self.times.clear();
         let before = self.world.pool().await;
         let told = match *step {
-            Step::Lend { size, budget, joins, again } => {
-                // A request is remembered for a minute.
-                let now = self.world.now().await;
-                let is_new = !again || self.lent_at.until(now) > Duration::from_secs(50);
-                if is_new {
-                    self.request = RequestId::unique();
-                    self.lent_at = now;
-                    self.terms = PoolTerms { size, budget, joins, ..TERMS };
-                }
-                self.lend(is_new).await
+            Step::Lend { size, budget, joins, holders } => {
+                self.lend(&PoolTerms { size, budget, joins, ..TERMS }, holders).await
             }
             Step::Use { lease, returns, stranger } => self.use_it(lease, returns, stranger).await,
             Step::Read { lease } => {
@@ -176,39 +165,38 @@ impl Side {
         format!("{told} {told_pool:?} {} {}", after.active, after.doubtful)
     }
 
-    async fn lend(&mut self, is_new: bool) -> String {
-        let secret = digest(&self.leases.len().to_string());
-        let lent = self.world.lend_guest(&secret, &self.terms, self.request).await.unwrap();
-        let id = if is_new { secret } else { digest(&(self.leases.len() - 1).to_string()) };
-        let (key, told) = match lent.value {
-            Lent::Guest(lease) => {
+    /// Lends to as many who ask at once. Of those who come away empty only the first one is told of: what it is told holds for the
+    /// others too on Redis, while in a file each is told how things are after the one before.
+    async fn lend(&mut self, terms: &PoolTerms, holders: usize) -> String {
+        let secrets: Vec<_> =
+            (0..holders).map(|more| digest(&(self.leases.len() + more).to_string())).collect();
+        let mut asking = secrets.iter();
+        let lend = || self.world.lend_guest(asking.next().unwrap(), terms);
+        let all = all_at_once(holders, lend).await;
+        let (mut told, mut refused) = (String::new(), None);
+        for (id, lent) in secrets.into_iter().zip(all) {
+            let lent = lent.unwrap();
+            let key = if let Lent::Guest(lease) = lent.value {
+                assert!(refused.is_none(), "lent after somebody came away empty");
                 let key = LeaseKey { guest: lease.guest, id };
                 self.tell(&lease, lent.time.at());
-                if self.leases.last() != Some(&Some(key)) || is_new {
-                    self.ledger.lend(key, lease, &self.terms, lent.time.at());
-                }
-                (Some(key), format!("lent {}", lease.guest))
-            }
-            Lent::Exhausted { after } => {
-                assert!(after >= Duration::from_secs(1), "{after:?}");
-                self.times.push(after);
-                (None, "exhausted".to_owned())
-            }
-            Lent::BudgetReached { after } => {
-                assert!(after >= Duration::from_secs(1), "{after:?}");
-                self.times.push(after);
-                (None, "budget reached".to_owned())
-            }
-        };
-        match self.leases.last_mut() {
-            // What comes again may get what was not there before, but never another one than before.
-            Some(last) if !is_new => {
-                assert!(last.is_none() || *last == key, "{last:?}, again {key:?}");
-                *last = key;
-            }
-            _ => self.leases.push(key),
+                self.ledger.lend(key, lease, terms, lent.time.at());
+                told += &format!("lent {} ", lease.guest);
+                Some(key)
+            } else {
+                refused.get_or_insert(lent.value);
+                None
+            };
+            self.leases.push(key);
         }
-        told
+        let (what, after) = match refused {
+            Some(Lent::Exhausted { after }) => ("exhausted", after),
+            Some(Lent::BudgetReached { after }) => ("budget reached", after),
+            _ => return told,
+        };
+        assert!(after >= Duration::from_secs(1), "{after:?}");
+        self.times.push(after);
+        told + what
     }
 
     async fn use_it(&mut self, lease: usize, returns: bool, stranger: bool) -> String {
