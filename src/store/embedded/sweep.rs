@@ -16,7 +16,7 @@ pub(super) struct Sweep {
     standings: String,
     denials: String,
     limits: String,
-    asked: String,
+    guest_claims: String,
 }
 
 impl Sweep {
@@ -32,7 +32,7 @@ impl Sweep {
         sweep(&mut rows.standings, &mut self.standings, most, |row| row.0 <= ms)?;
         sweep(&mut rows.denials, &mut self.denials, most, |row| row.0 <= ms)?;
         sweep(&mut rows.limits, &mut self.limits, most, |row| row.0 <= us)?;
-        sweep(&mut rows.asked, &mut self.asked, most, |row| row.0 < ms)
+        sweep(&mut rows.guest_claims, &mut self.guest_claims, most, |row| row.0 < ms)
     }
 }
 

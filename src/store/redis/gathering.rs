@@ -44,7 +44,8 @@ pub(super) enum Turn<One> {
 }
 
 impl<One: Send + 'static> Turn<One> {
-    /// Has all of them served, for as long as a step may take: whoever is left then is dropped.
+    /// Has all of them served, for twice as long as a step may take: each of them has left by itself before, as one who met silence, and
+    /// a silent connection is held for no longer.
     pub(super) fn serve<S>(self, serve: impl FnOnce(Vec<One>) -> S + Send + 'static)
     where
         S: Future<Output = ()> + Send,
@@ -57,13 +58,13 @@ impl<One: Send + 'static> Turn<One> {
                 }
                 Self::Full(all) => all,
             };
-            serve(all).await;
+            let _in_time = timeout(2 * Store::PATIENCE, serve(all)).await;
         };
         // A task of its own, because others wait for it when this one's request is given up.
         #[expect(
             clippy::disallowed_methods,
-            reason = "it ends within a step's patience, and whoever waits for it notices"
+            reason = "it ends within twice a step's patience, and nobody waits for it longer"
         )]
-        tokio::spawn(timeout(Store::PATIENCE, served));
+        tokio::spawn(served);
     }
 }

@@ -77,7 +77,7 @@ async fn ask_for<Terms, Ask, Answer, R>(
 }
 
 async fn ask_for_group<Terms, Ask, Answer, R>(
-    group: Vec<Waiting<Terms, Ask, Answer>>,
+    mut group: Vec<Waiting<Terms, Ask, Answer>>,
     run: &impl Fn(Terms, Vec<Ask>) -> R,
 ) where
     Terms: Copy,
@@ -86,7 +86,17 @@ async fn ask_for_group<Terms, Ask, Answer, R>(
 {
     let terms = group[0].terms;
     let asks: Vec<_> = group.iter().map(|one| one.ask).collect();
-    match run(terms, asks).await {
+    let all_have_left = async {
+        for one in &mut group {
+            one.answer.closed().await;
+        }
+    };
+    let answers = tokio::select! {
+        answers = run(terms, asks) => answers,
+        // Then it is not sent again.
+        () = all_have_left => return,
+    };
+    match answers {
         Ok(answers) => {
             for (Waiting { answer, .. }, told) in group.into_iter().zip(answers) {
                 let _nobody_waits = answer.send(Ok(told));

@@ -79,8 +79,8 @@ type GuestRow = (
 );
 /// The request that claimed it, when, until when, ms; whether it is to join.
 type ClaimRow = (&'static str, u64, u64, bool);
-/// When the row is over; the guest that the request got, since when and until when its lease lasted, ms.
-pub(super) type AskedRow = (u64, u32, u64, u64);
+/// When the row is over; the guest that the request got to work on.
+pub(super) type GuestClaimRow = (u64, u32);
 /// Subject key, issuer, value of the subject claim.
 type Owner = (&'static str, &'static str, &'static str);
 
@@ -111,7 +111,7 @@ const BLOCKS: TableDefinition<&str, ()> = TableDefinition::new("blocks");
 /// Bindings by subject key. For ever; its row changes when all sessions of the subject are ended.
 const SUBJECTS: TableDefinition<&str, &str> = TableDefinition::new("subjects");
 /// By `lend` or `claim`, a space, and the request.
-const ASKED: TableDefinition<&str, AskedRow> = TableDefinition::new("asked");
+const GUEST_CLAIMS: TableDefinition<&str, GuestClaimRow> = TableDefinition::new("guest_claims");
 /// The clock's promise, µs.
 const CLOCK: TableDefinition<(), u64> = TableDefinition::new("clock");
 
@@ -170,7 +170,7 @@ pub(super) struct Rows<'t> {
     idle: Table<'t, (u32, u64, u32), ()>,
     /// In the order of `Queue`.
     queues: [Table<'t, (u64, u32), ()>; 5],
-    pub(super) asked: Table<'t, &'static str, AskedRow>,
+    pub(super) guest_claims: Table<'t, &'static str, GuestClaimRow>,
     clock: Table<'t, (), u64>,
 }
 
@@ -206,7 +206,7 @@ impl<'t> Rows<'t> {
             guests: transaction.open_table(TableDefinition::new(&pool.guests))?,
             idle: transaction.open_table(TableDefinition::new(&pool.idle))?,
             queues: [queue(0)?, queue(1)?, queue(2)?, queue(3)?, queue(4)?],
-            asked: transaction.open_table(ASKED)?,
+            guest_claims: transaction.open_table(GUEST_CLAIMS)?,
             clock: transaction.open_table(CLOCK)?,
         })
     }

@@ -21,7 +21,7 @@
 assert(#KEYS == 1 and #ARGV > 10, 'lend_guest.lua takes 1 key and more than 10 arguments')
 
 local month = month_of(ms)
-local kept = redis.call('HMGET', pool, 'b', 'id', 'n', 'd', 'fi', 'un', 'cd', 'a' .. month)
+local kept = redis.call('HMGET', pool, 'b', 'id', 'n', 'd', 'fi', 'un', 'a' .. month)
 if kept[1] ~= ARGV[2] or not is_history(kept[2]) then
   return {ms, 3}
 end
@@ -35,7 +35,7 @@ end
 local size, next_new, asked = tonumber(ARGV[3]), tonumber(kept[3] or 1), #ARGV - 10
 local doubted, floor, unsure = kept[4] or 0, tonumber(kept[5] or 0), tonumber(kept[6] or 0)
 -- How many more guests may become active this month.
-local room = ARGV[4] == '' and math.huge or ARGV[4] - (kept[8] or 0)
+local room = ARGV[4] == '' and math.huge or ARGV[4] - (kept[7] or 0)
 
 -- What was found to have nothing to lend is not looked at again.
 local looks, emptied = 64, {}
@@ -126,11 +126,11 @@ if #lent > 0 then
     redis.call('HINCRBY', pool, 'a' .. following, #lent)
   end
   -- Numbers that are written often are made texts once.
-  local from, till, idle, last = string.format('%d', ms), string.format('%d', ends), string.format('%d', ready), string.format('%d', last_month)
+  local from, till, cooled, last = string.format('%d', ms), string.format('%d', ends), string.format('%d', ready), string.format('%d', last_month)
   local busy, joins = {}, {}
   for place, guest in ipairs(lent) do
-    redis.call('HSET', at(guest), 'i', ARGV[10 + place], 's', from, 'e', till, 'x', till, 'b', idle, 'a', last)
-    busy[2 * place - 1], busy[2 * place] = idle, guest
+    redis.call('HSET', at(guest), 'i', ARGV[10 + place], 's', from, 'e', till, 'x', till, 'b', cooled, 'a', last)
+    busy[2 * place - 1], busy[2 * place] = cooled, guest
     joins[2 * place - 1], joins[2 * place] = from, guest
     answer[5 + place] = tonumber(guest)
   end

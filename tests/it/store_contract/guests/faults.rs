@@ -119,7 +119,7 @@ async fn who_has_gone_away_before_anything_was_sent_is_lent_nothing() {
     let (gone, there) = (digest("gone"), digest("there"));
 
     let mut asked = Box::pin(store.lend_guest(&gone, &TERMS));
-    poll_fn(|context| Poll::Ready(assert!(asked.as_mut().poll(context).is_pending()))).await;
+    assert!(poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_pending())).await);
     drop(asked);
     let lent = store.lend_guest(&there, &TERMS).await.unwrap().value;
 
@@ -199,7 +199,7 @@ async fn nothing_is_left_of_idle_guests_in_a_file_but_their_places() {
     let kept = world.kept();
 
     let rows = |name: &str| kept.iter().find(|(table, _)| table == name).unwrap().1;
-    for table in ["guests", "busy", "work", "joins", "stale", "retired", "asked"] {
+    for table in ["guests", "busy", "work", "joins", "stale", "retired", "guest_claims"] {
         assert_eq!(rows(table), 0, "{table}: {kept:?}");
     }
     assert_eq!((rows("idle"), rows("pool"), rows("months")), (10, 1, 1));

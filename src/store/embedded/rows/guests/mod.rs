@@ -197,16 +197,16 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// What a request of this name got, if that is less than a minute ago: the guest, and since and until when its lease lasted.
-    fn asked_before(&self, name: &str) -> Result<Option<(u32, u64, u64)>, Trouble> {
-        let row = self.asked.get(name)?.map(|row| row.value());
-        Ok(row.filter(|row| row.0 >= self.ms()).map(|(_, guest, since, ends)| (guest, since, ends)))
+    /// The guest on which this request got work, if that is less than a minute ago.
+    fn claimed_before(&self, request: RequestId) -> Result<Option<u32>, Trouble> {
+        let row = self.guest_claims.get(&*request.to_string())?.map(|row| row.value());
+        Ok(row.filter(|row| row.0 >= self.ms()).map(|(_, guest)| guest))
     }
 
-    fn remember_asked(&mut self, name: &str, got: (u32, u64, u64)) -> Result<(), Trouble> {
+    fn remember_claim(&mut self, request: RequestId, guest: u32) -> Result<(), Trouble> {
         let over = self.ms().saturating_add(millis(Store::TOMBSTONE));
         self.written = true;
-        self.asked.insert(name, (over, got.0, got.1, got.2))?;
+        self.guest_claims.insert(&*request.to_string(), (over, guest))?;
         Ok(())
     }
 }

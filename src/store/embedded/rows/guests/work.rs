@@ -21,7 +21,7 @@ impl Rows<'_> {
         terms: &WorkTerms,
         request: RequestId,
     ) -> Result<FoundWork, Trouble> {
-        if let Some((number, ..)) = self.asked_before(&format!("claim {request}"))?
+        if let Some(number) = self.claimed_before(request)?
             && let Some(mut guest) =
                 self.guest(number)?.filter(|guest| guest.is_claimed_by(request))
         {
@@ -150,7 +150,7 @@ impl Rows<'_> {
             guest.waits.joins = None;
         }
         self.keep_guest(&guest)?;
-        self.remember_asked(&format!("claim {request}"), (guest.number, 0, 0))?;
+        self.remember_claim(request, guest.number)?;
         self.work_on(&mut guest, request)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use vestibule::inside::store::{
-    FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose,
+    Dated, FoundWork, GuestTask, GuestWork, Lease, LeaseKey, LeaseTerms, Lent, PoolTerms, Purpose,
     UsedLease, WorkDone, WorkTerms,
 };
 use vestibule::inside::{RequestId, Timestamp};
@@ -171,20 +171,20 @@ impl Side {
         let secrets: Vec<_> =
             (0..holders).map(|more| digest(&(self.leases.len() + more).to_string())).collect();
         let mut asking = secrets.iter();
-        let lend = || self.world.lend_guest(asking.next().unwrap(), terms);
-        let all = all_at_once(holders, lend).await;
-        let (mut told, mut refused) = (String::new(), None);
-        for (id, lent) in secrets.into_iter().zip(all) {
-            let lent = lent.unwrap();
-            let key = if let Lent::Guest(lease) = lent.value {
+        let ask = || self.world.lend_guest(asking.next().unwrap(), terms);
+        let all = all_at_once(holders, ask).await;
+        let (mut told, mut refused) = (Vec::new(), None);
+        for (id, answer) in secrets.into_iter().zip(all) {
+            let Dated { value, time } = answer.unwrap();
+            let key = if let Lent::Guest(lease) = value {
                 assert!(refused.is_none(), "lent after somebody came away empty");
                 let key = LeaseKey { guest: lease.guest, id };
-                self.tell(&lease, lent.time.at());
-                self.ledger.lend(key, lease, terms, lent.time.at());
-                told += &format!("lent {} ", lease.guest);
+                self.tell(&lease, time.at());
+                self.ledger.lend(key, lease, terms, time.at());
+                told.push(format!("lent {}", lease.guest));
                 Some(key)
             } else {
-                refused.get_or_insert(lent.value);
+                refused.get_or_insert(value);
                 None
             };
             self.leases.push(key);
@@ -192,11 +192,12 @@ impl Side {
         let (what, after) = match refused {
             Some(Lent::Exhausted { after }) => ("exhausted", after),
             Some(Lent::BudgetReached { after }) => ("budget reached", after),
-            _ => return told,
+            _ => return told.join(" "),
         };
         assert!(after >= Duration::from_secs(1), "{after:?}");
         self.times.push(after);
-        told + what
+        told.push(what.to_owned());
+        told.join(" ")
     }
 
     async fn use_it(&mut self, lease: usize, returns: bool, stranger: bool) -> String {
